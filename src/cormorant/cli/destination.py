@@ -1,0 +1,64 @@
+"""Where a run's results go, and whether there is room beside them for progress."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from cormorant.errors import UsageError
+from cormorant.interfaces import Sink
+
+STDOUT = "-"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Destination:
+    """The words of `-o`, `--format`, `--overwrite` and `--quiet`. No target: stdout, readable on a terminal."""
+
+    target: str | None = None
+    format: str | None = None
+    overwrite: bool = False
+    quiet: bool = False
+
+    def __str__(self) -> str:
+        """Return the name for people."""
+        return "stdout" if self._is_stdout else str(self.target)
+
+    @property
+    def _is_stdout(self) -> bool:
+        return self.target in (None, STDOUT)
+
+    def open(self, sources: Sequence[str]) -> Sink:
+        """Open the sink. Raises UsageError when it would overwrite one of the lists it is made from."""
+        for source in sources:
+            if self._is_same_file(source):
+                raise UsageError(f"{self.target!r} is both the list and the output; name another output")
+        if self.target is None and self.format is None and is_terminal(sys.stdout):
+            from cormorant.cli.terminal import TerminalSink
+
+            return TerminalSink(sys.stdout)
+        from cormorant.sinks import open_sink
+
+        format = self.format or ("jsonl" if self._is_stdout else None)
+        return open_sink(self.target or STDOUT, format, overwrite=self.overwrite)
+
+    def shows_progress(self) -> bool:
+        """Tell whether progress may be shown: not where the results themselves go to a terminal (as in curl)."""
+        return not self.quiet and not (self._is_stdout and is_terminal(sys.stdout))
+
+    def _is_same_file(self, source: str) -> bool:
+        try:
+            return self.target is not None and os.path.samefile(self.target, source)
+        except (OSError, ValueError):
+            return False
+
+
+def is_terminal(stream: Any) -> bool:
+    """Tell whether `stream` is open and a terminal."""
+    try:
+        return bool(stream is not None and stream.isatty())
+    except ValueError:
+        return False

@@ -1,0 +1,92 @@
+"""How the command ends: its exit codes, and what a user's mistake looks like.
+
+One line on stderr says what is wrong and how to mend it; a traceback means a bug of ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import NoReturn
+
+import typer
+
+from cormorant.cli.terminal import neutral
+from cormorant.errors import CormorantError, EngineLost, MissingPackage, OutputError, UsageError
+
+SECONDS_TO_LEAVE = 0.5
+
+
+class Exit(enum.IntEnum):
+    """What the shell sees. `docs/reference.md` explains each."""
+
+    GOOD = 0
+    FAILURES = 1
+    USAGE = 2
+    NOTHING = 3
+    OUTPUT = 4
+    ENGINE = 5
+    STOPPED = 7
+    KILLED = 130
+    # The reader of our stdout has left (`| head -1`): what the shell shows for a program that SIGPIPE ended. It is
+    # quiet, but it is not 0, because 0 promises that every URL reached a good end.
+    READER_LEFT = 141
+
+
+def code_of(error: CormorantError) -> Exit:
+    """Return the exit code for an error that ended the run."""
+    if isinstance(error, OutputError):
+        return Exit.READER_LEFT if is_reader_gone(error) else Exit.OUTPUT
+    if isinstance(error, EngineLost):
+        return Exit.ENGINE
+    return Exit.USAGE if isinstance(error, (UsageError, MissingPackage)) else Exit.FAILURES
+
+
+def is_reader_gone(error: BaseException) -> bool:
+    """Tell whether `error` says that the pipe we write to was closed at its other end."""
+    return isinstance(error, OutputError) and isinstance(error.__cause__, BrokenPipeError)
+
+
+def complain(message: str) -> None:
+    """Write one line of ours to stderr; a closed stderr is nobody's fault."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"cormorant: {neutral(message)}\n")
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Turn an error of ours into its line on stderr and its exit code."""
+    try:
+        yield
+    except CormorantError as error:
+        if not is_reader_gone(error):
+            complain(str(error))
+        raise typer.Exit(code_of(error)) from None
+
+
+def leave(code: int) -> NoReturn:
+    """End the process, in the orderly way if nothing stands against it within `SECONDS_TO_LEAVE`.
+
+    A thread that waits on a stranger (an abandoned job) is not waited for; one that is about to end is, so that
+    what multiprocessing holds is released.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            # Else the interpreter complains about the same stream once more.
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    until = time.monotonic() + SECONDS_TO_LEAVE
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, until - time.monotonic()))
+    if threading.active_count() > 1:
+        os._exit(code)
+    sys.exit(code)

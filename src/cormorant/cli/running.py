@@ -1,0 +1,190 @@
+"""One run, whatever the command: outcomes into the sink, signals, progress, summary, exit code.
+
+worker.run(), which writes to the sink (whole lines, shielded from a second Ctrl-C) ─▶ summary ─▶ Exit
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from cormorant.cli import summary
+from cormorant.cli.destination import Destination
+from cormorant.cli.exits import Exit, code_of, complain, is_reader_gone
+from cormorant.cli.inputs import Lines
+from cormorant.cli.progress import Progress
+from cormorant.cli.stops import Stops
+from cormorant.errors import CormorantError, MissingPackage, OutputError
+from cormorant.interfaces import Sink
+from cormorant.options import Options
+
+if TYPE_CHECKING:
+    from cormorant.worker import Worker
+
+
+class Log(Console):
+    """A console on stderr. One that nobody reads any more ends the log and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+
+    def on_broken_pipe(self) -> None:
+        """Let BrokenPipeError pass; rich would end the process, and send stdout, our data, to /dev/null."""
+        raise
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What the run is about, in the words of its summary. `sources` are the lists it reads.
+
+    The console is built here because `map` patches later: its lock is shared with the progress timer's thread.
+    """
+
+    noun: str
+    unit: str
+    engine: str
+    concurrency: int
+    timeout: float
+    sources: Sequence[str]
+    console: Console = dataclasses.field(default_factory=Log)
+
+    @classmethod
+    def of(cls, options: Options, *, noun: str, unit: str, sources: Sequence[str]) -> Work:
+        """Describe a run under `options`; `noun` is URL or item, `unit` page or item.
+
+        Raises UsageError or MissingPackage for an engine that cannot be, before any output is opened.
+        """
+        from cormorant import engines
+
+        facts, line = engines.facts(options.engine), engines.missing(options.engine)
+        if line is not None:
+            raise MissingPackage(f"engine {facts.name!r} needs the package {facts.package}: {line}")
+        width = options.concurrency or facts.default_concurrency
+        width = min(width, facts.most_at_once or width)
+        return cls(noun=noun, unit=unit, engine=facts.name, concurrency=width, timeout=options.timeout, sources=sources)
+
+
+class SafeSink:
+    """A sink that counts, and whose writes are whole: a second Ctrl-C waits for the end of one.
+
+    `written` records were taken, of which `saved` are known to be with the operating system.
+    """
+
+    def __init__(self, sink: Sink, shield: Stops) -> None:
+        self._sink = sink
+        self._shield = shield
+        self.written = self.saved = 0
+
+    def write(self, outcome: Any) -> None:
+        """Append one outcome."""
+        with self._shield:
+            try:
+                self._sink.write(outcome)
+            except BrokenPipeError as error:
+                raise _reader_left() from error
+            self.written += 1
+
+    def flush(self) -> None:
+        """Hand everything written so far to the operating system."""
+        self._save(self._sink.flush)
+
+    def close(self) -> None:
+        """Flush and close. Safe to call twice."""
+        self._save(self._sink.close)
+
+    def _save(self, how: Callable[[], None]) -> None:
+        with self._shield:
+            try:
+                how()
+            except BrokenPipeError as error:
+                raise _reader_left() from error
+            self.saved = self.written
+
+
+def _reader_left() -> OutputError:
+    """Give a closed pipe its own error here: from elsewhere (an engine's pipes) it would mean another thing."""
+    return OutputError("the reader of the output left")
+
+
+def carry_out(start: Callable[[Sink], Worker], lines: Lines, destination: Destination, work: Work) -> Exit:
+    """Run `start(sink)` to the end, or until it is stopped, and tell how it went."""
+    stops = Stops("" if destination.quiet else _drain_note(work.timeout))
+    sink = SafeSink(destination.open(work.sources), stops)
+    worker = start(sink)
+    error: CormorantError | None = None
+    try:
+        with (
+            stops.installed(worker.stop, sink.flush),
+            contextlib.closing(sink),
+            _progress(worker, lines, destination, work),
+            contextlib.closing(worker.run()) as outcomes,
+        ):
+            for _ in outcomes:
+                pass
+    except KeyboardInterrupt:
+        complain(f"stopped at once; {destination} holds {summary.counted(sink.saved, 'record')}, whole")
+        return Exit.KILLED
+    except CormorantError as caught:
+        error = caught
+    return _Ending(worker, lines, destination, work, sink).tell(error)
+
+
+def _progress(
+    worker: Worker, lines: Lines, destination: Destination, work: Work
+) -> contextlib.AbstractContextManager[None]:
+    if not destination.shows_progress():
+        return contextlib.nullcontext()
+    return Progress(work.console, worker.statistics, lines.expected)
+
+
+class _Ending:
+    """What is said at the end, and the exit code."""
+
+    def __init__(self, worker: Worker, lines: Lines, destination: Destination, work: Work, sink: SafeSink) -> None:
+        self._statistics = worker.statistics()
+        self._lines = lines
+        self._destination = destination
+        self._work = work
+        self._sink = sink
+
+    def tell(self, error: CormorantError | None) -> Exit:
+        """Print the summary and what went wrong; return the exit code."""
+        if error is not None and is_reader_gone(error):
+            return Exit.READER_LEFT
+        if not self._destination.quiet and (error is None or self._sink.written):
+            with contextlib.suppress(OSError, ValueError):
+                self._work.console.print(self._block(), soft_wrap=True)
+        for line in self._lines.errors:
+            complain(f"the list broke off: {line}")
+        if error is not None:
+            complain(str(error))
+            return code_of(error)
+        return self._checked(summary.verdict(self._statistics, self._lines.has_ended))
+
+    def _block(self) -> Text:
+        work = self._work
+        head = summary.title(self._statistics, work.noun, work.unit)
+        how = f"engine {work.engine}, {work.concurrency} at once"
+        return summary.block(
+            self._statistics, f"{head}   {how}", f"{summary.counted(self._sink.saved, 'record')} to {self._destination}"
+        )
+
+    def _checked(self, code: Exit) -> Exit:
+        fault = summary.fault(self._statistics, self._sink.written)
+        if fault is not None:
+            complain(f"BUG, please report it: the numbers do not add up: {fault}")
+            code = max(code, Exit.FAILURES)
+        if code is Exit.STOPPED:
+            left = summary.left_text(self._statistics, self._work.noun, self._lines.expected())
+            complain(f"stopped before the end: {left}; {self._destination} holds what is done")
+            return code
+        return Exit.USAGE if self._lines.errors else code
+
+
+def _drain_note(seconds: float) -> str:
+    return f"cormorant: stopping; waiting for what is in flight, at most {seconds:g} s. Ctrl-C again stops at once."

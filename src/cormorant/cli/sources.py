@@ -1,0 +1,65 @@
+"""Where lists come from: a file, one compressed by gzip or zstd (by its suffix), or stdin when told `-`."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from cormorant.errors import MissingPackage, UsageError
+
+STDIN = "-"
+
+
+class Stream(Protocol):
+    """What a list is read from."""
+
+    def read1(self, size: int, /) -> bytes:
+        """Return what is there, at most `size` bytes, waiting only when nothing is; empty at the end."""
+        ...
+
+
+def check(source: str) -> None:
+    """Raise UsageError when `source` cannot be read, MissingPackage when its decoder is not installed.
+
+    Nothing is opened: a named pipe (`<(…)` in the shell) can be opened only once.
+    """
+    if source == STDIN:
+        if sys.stdin is None:
+            raise UsageError("cannot read the list from stdin: it is closed")
+        return
+    try:
+        os.stat(source)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the list {source!r}: {getattr(error, 'strerror', None) or error}") from None
+    if os.path.isdir(source):
+        raise UsageError(f"cannot read the list {source!r}: it is a folder")
+    if not os.access(source, os.R_OK):
+        raise UsageError(f"cannot read the list {source!r}: no permission")
+    if source.endswith(".zst") and sys.version_info < (3, 14) and importlib.util.find_spec("backports.zstd") is None:
+        raise MissingPackage(f"{source!r} needs a zstd decoder: pip install backports.zstd")
+
+
+@contextlib.contextmanager
+def opened(source: str) -> Iterator[tuple[Stream, Callable[[], int]]]:
+    """Open `source` for reading; also gives a function that says how many of its bytes have been read."""
+    raw = open(0, "rb", closefd=False) if source == STDIN else open(source, "rb")  # noqa: SIM115
+    with raw, contextlib.ExitStack() as stack:
+        stream: Any = raw
+        if source.endswith(".gz"):
+            stream = stack.enter_context(gzip.GzipFile(fileobj=raw))
+        elif source.endswith(".zst"):
+            stream = stack.enter_context(_zstd(raw))
+        yield stream, raw.tell if raw.seekable() else lambda: 0
+
+
+def _zstd(raw: Any) -> Any:
+    if sys.version_info >= (3, 14):
+        from compression.zstd import ZstdFile
+    else:
+        from backports.zstd import ZstdFile
+    return ZstdFile(raw)

@@ -1,0 +1,184 @@
+"""Who waits: one file per concurrency model, imported only when chosen.
+
+`FACTS` is the table behind `cormorant engines`; `start` builds the engine of a name. Engines know `work`, a way to
+the wire and a width, and nothing of URLs, schedulers or each other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import logging
+import resource
+from typing import Any, cast
+
+from cormorant.errors import MissingPackage, UsageError
+from cormorant.interfaces import AwaitedEngine, Engine, Transports, Work
+
+DESCRIPTORS_OF_OUR_OWN = 48  # standard streams, output files, loops, libraries
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a user wants to know before choosing an engine."""
+
+    name: str
+    waits: str
+    switches: str
+    threads: str
+    processes: str
+    cores: str
+    default_concurrency: int
+    most_at_once: int | None = None
+    descriptors_per_job: int = 2  # a connection under way and one kept, or the pipes of a worker process
+    package: str | None = None
+
+
+FACTS = {
+    facts.name: facts
+    for facts in (
+        Facts(
+            name="serial",
+            waits="the program itself, page by page",
+            switches="never",
+            threads="1",
+            processes="1",
+            cores="1",
+            default_concurrency=1,
+            most_at_once=1,
+        ),
+        Facts(
+            name="pool",
+            waits="one process per page (multiprocessing.Pool.apply_async)",
+            switches="the kernel, between processes",
+            threads="1 + 3",
+            processes="1 + concurrency",
+            cores="all",
+            default_concurrency=16,
+            descriptors_per_job=3,
+        ),
+        Facts(
+            name="process",
+            waits="one process per page (ProcessPoolExecutor)",
+            switches="the kernel, between processes",
+            threads="1 + 2 x concurrency",
+            processes="1 + concurrency",
+            cores="all",
+            default_concurrency=16,
+            descriptors_per_job=10,
+        ),
+        Facts(
+            name="thread",
+            waits="one thread per page (ThreadPoolExecutor)",
+            switches="the kernel, and the GIL between threads",
+            threads="1 + concurrency",
+            processes="1",
+            cores="1",
+            default_concurrency=32,
+        ),
+        Facts(
+            name="greenlet",
+            waits="one epoll for all pages",
+            switches="by hand: job to hub, hub to job",
+            threads="1",
+            processes="1",
+            cores="1",
+            default_concurrency=64,
+        ),
+        Facts(
+            name="gevent",
+            waits="gevent's loop (libev) for all pages",
+            switches="gevent's hub",
+            threads="1",
+            processes="1",
+            cores="1",
+            default_concurrency=64,
+            package="gevent",
+        ),
+        Facts(
+            name="asyncio",
+            waits="the event loop (uvloop when installed) for all pages",
+            switches="await",
+            threads="1",
+            processes="1",
+            cores="1",
+            default_concurrency=64,
+        ),
+    )
+}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all engines, from the simplest wait to the cleverest."""
+    return tuple(FACTS)
+
+
+def facts(name: str) -> Facts:
+    """Return what is known of an engine. Raises UsageError for an unknown name."""
+    if name not in FACTS:
+        raise UsageError(f"no engine {name!r}; choose one of {', '.join(FACTS)}")
+    return FACTS[name]
+
+
+def missing(name: str) -> str | None:
+    """Return the pip line that would make an engine available here, or None when it is."""
+    package = facts(name).package
+    if package is None or importlib.util.find_spec(package) is not None:
+        return None
+    return f"pip install 'cormorant[{package}]'"
+
+
+def width(name: str, wanted: int | None) -> int:
+    """Return how many jobs an engine may have at once: as wanted (None: its default), as it can, as files allow.
+
+    Running out of descriptors looks like a dead host, so the limit on open files (`ulimit -n`) is respected
+    beforehand; a warning says so.
+    """
+    about = facts(name)
+    most = wanted or about.default_concurrency
+    if about.most_at_once is not None:
+        most = min(most, about.most_at_once)
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    affordable = max(1, (files - DESCRIPTORS_OF_OUR_OWN) // about.descriptors_per_job)
+    if files == resource.RLIM_INFINITY or most <= affordable:
+        return most
+    logging.getLogger(__name__).warning(
+        "concurrency lowered from %d to %d: this process may open %d files; raise it with `ulimit -n %d`",
+        most,
+        affordable,
+        files,
+        most * about.descriptors_per_job + DESCRIPTORS_OF_OUR_OWN,
+    )
+    return affordable
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What an engine is built from.
+
+    `has_user_code` says that `work` may run longer than the transport's own deadline lets it, so that the
+    engine has to see to the deadline; a plain fetch ends by itself.
+    """
+
+    work: Work
+    transports: Transports
+    width: int
+    has_user_code: bool
+
+
+def start(name: str, setup: Setup) -> Engine:
+    """Build the engine `name`. Raises UsageError or MissingPackage, both with the fix."""
+    return cast(Engine, _module(name).open_engine(setup))
+
+
+def start_awaited(setup: Setup) -> AwaitedEngine:
+    """Build the asyncio engine inside the running event loop."""
+    return cast(AwaitedEngine, _module("asyncio").open_awaited(setup))
+
+
+def _module(name: str) -> Any:
+    line = missing(name)
+    if line is not None:
+        raise MissingPackage(f"engine {name!r} needs the package {facts(name).package}: {line}")
+    return importlib.import_module(f"cormorant.engines.{name}")

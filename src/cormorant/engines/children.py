@@ -1,0 +1,135 @@
+"""What happens inside a worker process of `pool` and `process`, and what the parent can see of it.
+
+A child is told its work once, when it begins. It ignores Ctrl-C (the parent decides), and leaves at once when the
+parent is gone, so that no orphan goes on fetching. It marks in shared memory which job it runs, so that after
+a death the parent knows whose job was lost and whose was never begun. Values travel pickled by us, so that one
+that cannot be pickled costs its own job only, instead of breaking the executor's machinery.
+"""
+
+from __future__ import annotations
+
+import inspect
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, MutableSequence
+from multiprocessing.context import BaseContext
+from typing import Any
+
+from cormorant.engines import Setup, job
+from cormorant.errors import UsageError
+from cormorant.interfaces import Transport
+from cormorant.messages import Done, Fault, Kind
+
+WAITING = 0  # marks: 0, then the child's pid while it runs the job, then -pid when its value is ready
+WITHDRAWN = -1  # set by the parent: whoever takes this job up must not run it
+PRELOADED = ["cormorant.engines.children", "cormorant.worker", "cormorant.transport.blocking"]
+
+Marks = MutableSequence[int]
+
+
+def context() -> BaseContext:
+    """Return how processes are started: never by forking this one, whose threads and handles must not be copied.
+
+    On Linux a clean server process, with our modules loaded, is forked instead (a few ms a child); elsewhere spawn.
+    """
+    if not sys.platform.startswith("linux"):
+        return multiprocessing.get_context("spawn")
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(PRELOADED)
+    return server
+
+
+def pickled_work(setup: Setup, engine: str) -> bytes:
+    """Pickle what every child is told. Raises UsageError, with the fix, when the user's function cannot travel."""
+    if inspect.iscoroutinefunction(setup.work):
+        raise UsageError(f"an async function runs under engine 'asyncio' only; give a plain function to {engine!r}")
+    try:
+        return pickle.dumps((setup.work, setup.transports))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"engine {engine!r} sends the function to other processes, and this one cannot travel ({error}); "
+            "define it at the top level of a module, or use engine 'thread' or 'greenlet'"
+        ) from None
+
+
+def pickled_argument(ticket: int, argument: Any) -> bytes | Done:
+    """Pickle one job's argument; when it cannot travel, return the job's end instead."""
+    try:
+        return pickle.dumps(argument)
+    except Exception as error:
+        return Done(ticket=ticket, fault=_cannot_travel("the item", error))
+
+
+def unpickled(ticket: int, data: bytes) -> Done:
+    """Unpickle a child's answer; when that fails, it is this job's fault alone."""
+    try:
+        answer: Done = pickle.loads(data)
+    except Exception as error:
+        return Done(ticket=ticket, fault=_cannot_travel("the result", error))
+    return answer
+
+
+def _cannot_travel(what: str, error: BaseException) -> Fault:
+    message = f"{what} cannot travel between processes: {type(error).__name__}: {error}"
+    return Fault(kind=Kind.CALLBACK, message=message)
+
+
+# --- in the child ---
+
+_work: Callable[[Any], Any] | None = None
+_transport: Transport | None = None
+_marks: Marks | None = None
+_broken: Fault | None = None
+
+
+def begin(told: bytes, marks: Marks) -> None:
+    """Prepare this child (the executors' `initializer`). Must not raise: that would break the executor."""
+    global _work, _transport, _marks, _broken
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    _marks = marks
+    try:
+        _work, transports = pickle.loads(told)
+        _transport = transports.blocking()
+    except BaseException as error:
+        _broken = job.fault_of(error)
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def run(slot: int, ticket: int, argument: bytes, seconds: float) -> bytes | None:
+    """Run one job; returns its pickled `Done`, or None when the parent has withdrawn it."""
+    assert _marks is not None
+    if _marks[slot] == WITHDRAWN:
+        return None
+    _marks[slot] = os.getpid()
+    answer = _pickled(_run(ticket, argument, seconds))
+    _marks[slot] = -os.getpid()
+    return answer
+
+
+def _run(ticket: int, argument: bytes, seconds: float) -> Done:
+    if _broken is not None or _work is None:
+        return Done(ticket=ticket, fault=_broken)
+    try:
+        value = pickle.loads(argument)
+    except Exception as error:
+        return Done(ticket=ticket, fault=_cannot_travel("the item", error))
+    return job.run(job.Job(ticket, time.monotonic() + seconds, _transport), _work, value)
+
+
+def _pickled(done: Done) -> bytes:
+    try:
+        return pickle.dumps(done)
+    except Exception as error:
+        return pickle.dumps(Done(ticket=done.ticket, fault=_cannot_travel("the result", error)))

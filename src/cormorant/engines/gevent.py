@@ -1,0 +1,183 @@
+"""gevent: each job is a greenlet of gevent's, `curl_multi` lives on gevent's own loop through its watchers.
+
+Nothing is monkey-patched: the wire is libcurl's, and libcurl's sockets are watched like any other. A user's own
+function over other blocking libraries switches only once the process is patched; `cormorant map` on the command
+line patches first, a program does so itself: `from gevent import monkey; monkey.patch_all()`, first line.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import gevent
+from gevent.hub import get_hub
+
+from cormorant.engines import Setup, job
+from cormorant.engines.alarm import Alarm
+from cormorant.errors import DeadlineExceeded, UsageError
+from cormorant.interfaces import EventedTransport
+from cormorant.messages import Done, Outcome, Request
+
+READ, WRITE = 1, 2  # libev's masks
+
+
+class GeventEngine:
+    """Implements `interfaces.Engine`, `interfaces.Loop` and, for its jobs, `interfaces.Wire`."""
+
+    def __init__(self, setup: Setup) -> None:
+        if inspect.iscoroutinefunction(setup.work):
+            raise UsageError("an async function runs under engine 'asyncio' only; give a plain function to 'gevent'")
+        self._work: Callable[[Any], Any] = setup.work
+        self._alarm = Alarm() if setup.has_user_code else None
+        self._hub: Any = get_hub()
+        self._transport: EventedTransport = setup.transports.evented(self)
+        self._jobs: dict[int, Any] = {}
+        self._limits: dict[int, Any] = {}
+        self._ended: list[Done] = []
+        self._collector: Any = None
+        self._watchers: dict[int, Any] = {}
+        self._timer: Any = None
+        self._wake_at: float | None = None
+        self._timer_at = 0.0
+        self._expiring = False
+        self._closed = False
+
+    # --- Engine ---
+
+    def start(self, ticket: int, argument: Any, seconds: float) -> None:
+        """Spawn the job; it first runs when the loop does."""
+        running = job.Job(ticket, time.monotonic() + seconds, self)
+        self._jobs[ticket] = gevent.spawn(self._run, running, argument)
+        if self._alarm is not None:
+            self._alarm.arm()
+            limit = self._limits[ticket] = self._hub.loop.timer(seconds)
+            limit.start(self._end_late, ticket)
+
+    def _run(self, running: job.Job, argument: Any) -> None:
+        self._end(job.run(running, self._work, argument))
+
+    def _end(self, done: Done) -> None:
+        limit = self._limits.pop(done.ticket, None)
+        if limit is not None:
+            limit.close()
+        if self._jobs.pop(done.ticket, None) is not None:
+            self._ended.append(done)
+            self._wake_collector()
+
+    def _end_late(self, ticket: int) -> None:
+        bird = self._jobs.get(ticket)
+        self._end(Done(ticket=ticket, fault=job.late()))
+        if bird is not None:
+            bird.kill(DeadlineExceeded, block=False)
+
+    def collect(self, timeout: float | None) -> list[Done]:
+        """Let gevent's loop run until a job has ended, or for `timeout` seconds."""
+        if not self._ended:
+            patience = None if timeout is None else self._hub.loop.timer(timeout)
+            if patience is not None:
+                patience.start(self._wake_collector)
+            self._collector = gevent.getcurrent()
+            try:
+                self._hub.switch()
+            finally:
+                self._collector = None
+                if patience is not None:
+                    patience.close()
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _wake_collector(self) -> None:
+        collector, self._collector = self._collector, None
+        if collector is not None:
+            self._hub.loop.run_callback(collector.switch)
+
+    def close(self) -> None:
+        """Kill every job, so that its `finally` blocks run; drop the connections and watchers."""
+        if self._closed:
+            return
+        self._closed = True
+        birds, self._jobs = list(self._jobs.values()), {}
+        gevent.killall(birds, block=True, timeout=1.0)
+        for limit in self._limits.values():
+            limit.close()
+        self._transport.close()
+        for watcher in self._watchers.values():
+            watcher.stop()
+            watcher.close()
+        self._watchers.clear()
+        if self._timer is not None:
+            self._timer.close()
+        if self._alarm is not None:
+            self._alarm.disarm()
+
+    # --- Wire, for the jobs ---
+
+    def fetch(self, request: Request) -> Outcome:
+        """Switch to gevent's hub until the page is there."""
+        key = self._transport.start(request, gevent.getcurrent().switch)
+        try:
+            return cast(Outcome, self._hub.switch())
+        except BaseException:
+            self._transport.cancel(key)
+            raise
+
+    # --- Loop, for the transport ---
+
+    def watch(self, descriptor: int, reading: bool, writing: bool) -> None:
+        """Watch this socket on gevent's loop; both False: no longer."""
+        watcher = self._watchers.pop(descriptor, None)
+        if watcher is not None:
+            watcher.stop()
+            watcher.close()
+        if reading or writing:
+            mask = (READ if reading else 0) | (WRITE if writing else 0)
+            watcher = self._watchers[descriptor] = self._hub.loop.io(descriptor, mask)
+            watcher.start(self._on_ready, descriptor, pass_events=True)
+
+    def _on_ready(self, events: int, descriptor: int) -> None:
+        self._transport.ready(descriptor, bool(events & READ), bool(events & WRITE))
+        self._transport.deliver_ended()
+
+    def wake_in(self, seconds: float | None) -> None:
+        """Call `expired` after this long. The timer is moved only when it would come too late."""
+        self._wake_at = None if seconds is None else time.monotonic() + seconds
+        if seconds == 0.0:
+            if not self._expiring:
+                self._expiring = True
+                self._hub.loop.run_callback(self._expire)
+        elif seconds is not None and (self._timer is None or self._wake_at < self._timer_at):  # type: ignore[operator]
+            self._set_timer(seconds)
+
+    def _set_timer(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.close()
+        self._timer = self._hub.loop.timer(seconds)
+        self._timer_at = time.monotonic() + seconds
+        self._timer.start(self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer.close()
+        self._timer = None
+        if self._wake_at is None:
+            return
+        left = self._wake_at - time.monotonic()
+        if left > 0:
+            self._set_timer(left)
+        else:
+            self._expire()
+
+    def _expire(self) -> None:
+        self._expiring = False
+        if self._closed:
+            return
+        self._wake_at = None
+        self._transport.expired()
+        self._transport.deliver_ended()
+
+
+def open_engine(setup: Setup) -> GeventEngine:
+    """Build the engine."""
+    return GeventEngine(setup)

@@ -1,0 +1,87 @@
+"""What a running job knows of its surroundings: the way to the wire, and when its time is up.
+
+An engine sets `current` around each job; `cormorant.get` reads it to wait the way the engine waits.
+A context variable does for all of them: every thread, task and greenlet has its own context.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+import traceback
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import FrameType
+from typing import Any
+
+from cormorant.errors import DeadlineExceeded
+from cormorant.interfaces import AwaitedWire, Wire
+from cormorant.messages import Done, Fault, Kind
+
+GRACE_SECONDS = 0.05  # leaves the loops' own timers the first word on jobs that wait
+
+current: ContextVar[Job | None] = ContextVar("cormorant_job", default=None)
+
+
+@dataclasses.dataclass(slots=True)
+class Job:
+    """One job under way. `ends_at` is monotonic; `wire` waits as the engine waits.
+
+    `awaited_wire` is there under asyncio only; `wire` is None inside an `async def`, where only `await` can wait.
+    """
+
+    ticket: int
+    ends_at: float
+    wire: Wire | None = None
+    awaited_wire: AwaitedWire | None = None
+
+    def seconds_left(self) -> float:
+        """Return the seconds until this job's deadline; negative when it has passed."""
+        return self.ends_at - time.monotonic()
+
+
+def run(running: Job, work: Callable[[Any], Any], argument: Any) -> Done:
+    """Run a plain job to its end, whatever it raises; only a KeyboardInterrupt passes."""
+    current.set(running)
+    try:
+        return Done(ticket=running.ticket, value=work(argument))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return Done(ticket=running.ticket, fault=fault_of(error))
+    finally:
+        current.set(None)
+
+
+def end_if_overdue(frame: FrameType | None) -> None:
+    """Raise DeadlineExceeded, once, in the job that runs right now if its time is up; `frame` is where it runs."""
+    running = current.get()
+    if running is None or time.monotonic() < running.ends_at + GRACE_SECONDS:
+        return
+    if frame is None or frame.f_code is not run.__code__:  # in `run` itself the user's code has ended already
+        running.ends_at = math.inf
+        raise DeadlineExceeded
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Turn what a job raised into the reason it has no value."""
+    if isinstance(error, DeadlineExceeded):
+        return late()
+    text = "".join(traceback.format_exception(error)).rstrip()
+    return Fault(kind=Kind.CALLBACK, message=f"{type(error).__name__}: {error}", traceback=text)
+
+
+def late() -> Fault:
+    """Return the fault of a job whose deadline passed."""
+    return Fault(kind=Kind.TIMEOUT, message="the job's deadline passed")
+
+
+def lost(reason: str) -> Fault:
+    """Return the fault of a job whose worker died under it."""
+    return Fault(kind=Kind.WORKER_LOST, message=reason)
+
+
+def cancelled(ticket: int) -> Done:
+    """Return the end of a job that closing the engine cut off."""
+    return Done(ticket=ticket, fault=Fault(kind=Kind.CANCELLED, message="stopped before it ended"))

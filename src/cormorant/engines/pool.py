@@ -1,0 +1,236 @@
+"""`multiprocessing.Pool.apply_async`, with its callback in the parent, as the textbooks have it.
+
+Theory of operation. A Pool replaces a worker that died but never answers for the job it had, and its two queues
+are guarded by locks that die with whoever held them: an idle worker holds the one while it waits for
+a task, a working one the other while it sends its result. Marks in shared memory tell what the dead was at.
+
+1. It was running a job: no lock was held. The job is late (we killed it) or lost; the Pool goes on.
+2. It was idle or sending: the Pool may hang for ever. It is given up: jobs not begun move to a new Pool, jobs that
+   are running may still come back, and what was being sent is run again.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import queue
+import signal
+import time
+from multiprocessing.pool import TERMINATE
+from typing import Any
+
+from cormorant.engines import Setup, children, job
+from cormorant.messages import Done
+
+LOOK_EVERY_SECONDS = 0.1  # how often the workers are counted (the Pool itself does so as often)
+THREAD_SECONDS = 1.0  # how long the threads of a Pool may take to notice that it is over
+LOCK_SECONDS = 0.2  # how long a living thread may hold a queue's lock
+SENDING_SECONDS = 1.0  # how long a job of a given-up Pool may be on its way back before it is run again
+
+
+class _Task:
+    """A job handed to a Pool. `slot` is its place among the marks."""
+
+    def __init__(self, ticket: int, argument: bytes, seconds: float) -> None:
+        self.ticket, self.argument, self.seconds = ticket, argument, seconds
+        self.slot = -1
+        self.ends_at: float | None = None
+        self.is_late = False
+        self.sending_since: float | None = None
+
+
+class _Generation:
+    """One Pool, from its start until it is closed or given up, with the jobs it has."""
+
+    def __init__(self, context: Any, told: bytes, width: int) -> None:
+        self.marks = context.RawArray("q", width)
+        self.pool = context.Pool(width, children.begin, (told, self.marks))
+        self.free_slots = list(range(width))
+        self.tasks: dict[int, _Task] = {}
+        self.pids = self.live_pids()
+
+    def live_pids(self) -> set[int]:
+        return {process.pid for process in list(self.pool._pool)}  # no public way to see a Pool's workers
+
+    def mark(self, task: _Task) -> int:
+        return int(self.marks[task.slot])
+
+    def release(self, task: _Task) -> None:
+        del self.tasks[task.ticket]
+        self.free_slots.append(task.slot)
+
+    def destroy(self) -> None:
+        """Kill every worker and end the Pool's threads, also when a dead worker took a lock with it.
+
+        `Pool.terminate` hangs then: it waits for the task queue's lock (CPython, `_help_stuff_finish`) and for a
+        result that was cut in the middle. So its steps are taken here one by one: nobody restarts workers,
+        workers die, locks that no living process can hold are freed, and closed pipes wake the threads.
+        """
+        pool = self.pool
+        pool._worker_handler._state = pool._state = TERMINATE
+        pool._change_notifier.put(None)
+        pool._worker_handler.join()
+        for process in pool._pool:
+            process.kill()
+        for process in pool._pool:
+            process.join()
+        pool._terminate.cancel()
+        for lock in (pool._inqueue._rlock, pool._outqueue._wlock):
+            lock.acquire(True, LOCK_SECONDS)  # in vain if the dead had it: then it is released for them
+            lock.release()
+        pool._task_handler._state = TERMINATE
+        pool._taskqueue.put(None)
+        pool._task_handler.join(THREAD_SECONDS)
+        pool._outqueue._writer.close()
+        pool._result_handler.join(THREAD_SECONDS)
+
+
+class PoolEngine:
+    """Implements `interfaces.Engine` over `multiprocessing.Pool`."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._context: Any = children.context()
+        self._told = children.pickled_work(setup, "pool")
+        self._width = setup.width
+        self._news: queue.SimpleQueue[tuple[int, bytes | BaseException | None]] = queue.SimpleQueue()
+        self._refused: list[Done] = []
+        self._deadlines: list[tuple[float, int]] = []
+        self._given_up: list[_Generation] = []
+        self._owner: dict[int, _Generation] = {}
+        self._look_at = 0.0
+        self._current = _Generation(self._context, self._told, self._width)
+
+    def start(self, ticket: int, argument: Any, seconds: float) -> None:
+        """Hand the job to the Pool by `apply_async`; its callbacks put the answer into our queue."""
+        pickled = children.pickled_argument(ticket, argument)
+        if isinstance(pickled, Done):
+            self._refused.append(pickled)
+            return
+        self._hand_over(_Task(ticket, pickled, seconds))
+
+    def _hand_over(self, task: _Task) -> None:
+        pool = self._current
+        task.slot = pool.free_slots.pop()
+        pool.marks[task.slot] = children.WAITING
+        pool.tasks[task.ticket] = task
+        self._owner[task.ticket] = pool
+        answer = functools.partial(self._on_answer, task.ticket)
+        pool.pool.apply_async(
+            children.run, (task.slot, task.ticket, task.argument, task.seconds), callback=answer, error_callback=answer
+        )
+
+    def _on_answer(self, ticket: int, answer: bytes | BaseException | None) -> None:
+        self._news.put((ticket, answer))
+
+    def collect(self, timeout: float | None) -> list[Done]:
+        """Return every job whose callback was called, and every one that is late or lost."""
+        ended, self._refused = self._refused, []
+        give_up_at = None if timeout is None else time.monotonic() + timeout
+        while True:
+            patience = LOOK_EVERY_SECONDS if self._owner else 3600.0
+            if give_up_at is not None:
+                patience = min(patience, max(0.0, give_up_at - time.monotonic()))
+            ended += self._take_news(0.0 if ended else patience)
+            if time.monotonic() >= self._look_at:
+                self._look_at = time.monotonic() + LOOK_EVERY_SECONDS
+                self._kill_late()
+                ended += self._look_for_deaths()
+            if ended or (give_up_at is not None and time.monotonic() >= give_up_at):
+                return ended
+
+    def _take_news(self, seconds: float) -> list[Done]:
+        ended = []
+        try:
+            news = self._news.get(timeout=seconds)
+            while True:
+                done = self._hear(*news)
+                if done is not None:
+                    ended.append(done)
+                news = self._news.get_nowait()
+        except queue.Empty:
+            return ended
+
+    def _hear(self, ticket: int, answer: bytes | BaseException | None) -> Done | None:
+        owner = self._owner.get(ticket)
+        if owner is None or answer is None:  # settled otherwise, or withdrawn from a Pool that was given up
+            return None
+        self._forget(ticket)
+        if isinstance(answer, BaseException):
+            return Done(ticket=ticket, fault=job.fault_of(answer))
+        return children.unpickled(ticket, answer)
+
+    def _forget(self, ticket: int) -> None:
+        owner = self._owner.pop(ticket)
+        owner.release(owner.tasks[ticket])
+
+    # --- deadlines and deaths ---
+
+    def _kill_late(self) -> None:
+        """Kill the workers whose jobs overstayed; a job's time runs from when a worker took it up."""
+        now = time.monotonic()
+        for ticket, owner in self._owner.items():
+            task = owner.tasks[ticket]
+            pid = owner.mark(task)
+            if pid <= 0 or task.is_late:
+                continue
+            if task.ends_at is None:
+                task.ends_at = now + task.seconds
+            elif task.ends_at <= now:
+                task.is_late = True
+                _kill(pid)
+
+    def _look_for_deaths(self) -> list[Done]:
+        ended: list[Done] = []
+        for pool in (self._current, *self._given_up):
+            alive = pool.live_pids()
+            dead, pool.pids = pool.pids - alive, alive
+            for pid in dead:
+                ended += self._bury(pool, pid)
+        for pool in list(self._given_up):
+            self._rescue(pool)
+        return ended
+
+    def _bury(self, pool: _Generation, pid: int) -> list[Done]:
+        for task in list(pool.tasks.values()):
+            if pool.mark(task) == pid:
+                fault = job.late() if task.is_late else job.lost(f"worker process {pid} died while it had this job")
+                self._forget(task.ticket)
+                return [Done(ticket=task.ticket, fault=fault)]
+        if pool is self._current:
+            self._given_up.append(pool)
+            self._current = _Generation(self._context, self._told, self._width)
+        return []
+
+    def _rescue(self, pool: _Generation) -> None:
+        """Move to the current Pool what a given-up one will not bring back; destroy it when it has nothing left."""
+        now = time.monotonic()
+        for task in list(pool.tasks.values()):
+            mark = pool.mark(task)
+            if mark < 0:
+                task.sending_since = task.sending_since or now
+            if mark == children.WAITING or (mark < 0 and now - (task.sending_since or now) > SENDING_SECONDS):
+                pool.marks[task.slot] = children.WITHDRAWN
+                del pool.tasks[task.ticket]
+                self._hand_over(_Task(task.ticket, task.argument, task.seconds))
+        if not pool.tasks:
+            self._given_up.remove(pool)
+            pool.destroy()
+
+    def close(self) -> None:
+        """Kill the workers and wait until all are gone."""
+        self._owner.clear()
+        for pool in (*self._given_up, self._current):
+            pool.destroy()
+        self._given_up.clear()
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def open_engine(setup: Setup) -> PoolEngine:
+    """Build the engine."""
+    return PoolEngine(setup)

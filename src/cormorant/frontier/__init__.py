@@ -1,0 +1,1 @@
+"""What is still to fetch, and what was seen already."""

@@ -1,0 +1,235 @@
+"""Every contract of the house on one page, as Protocols: nobody inherits, everybody obeys.
+
+Obligations come first in each docstring: who may call, from which thread, for how long, with which clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeAlias
+
+from cormorant.messages import Done, Fetch, Finished, Outcome, Request, Wait
+
+Deliver: TypeAlias = Callable[[Outcome], None]
+Entry: TypeAlias = tuple[str, int | None]  # a line of input and its number
+
+
+class Scheduler(Protocol):
+    """Decides what happens next. Pure: no I/O, no thread, no clock of its own; `now` is any monotonic clock.
+
+    Each ticket handed out by `next` must be settled exactly once. O(log hosts) a call. The counters may be read
+    from another thread.
+    """
+
+    @property
+    def offered(self) -> int:
+        """Entries read from the input so far."""
+        ...
+
+    @property
+    def duplicates(self) -> int:
+        """Entries left out because they were listed before."""
+        ...
+
+    @property
+    def retried(self) -> int:
+        """Attempts made again."""
+        ...
+
+    @property
+    def redirected(self) -> int:
+        """Redirects followed."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs started and not come home."""
+        ...
+
+    @property
+    def input_ended(self) -> bool:
+        """Whether the whole input was read."""
+        ...
+
+    def next(self, now: float) -> Fetch | Wait | Finished:
+        """Say what to start, until when to wait, or that all is settled."""
+        ...
+
+    def settle(self, done: Done, now: float) -> None:
+        """Take one ended job home. What it leads to (an outcome, a redirect, a retry) is decided here."""
+        ...
+
+    def outcomes(self) -> list[Any]:
+        """Hand over, once, everything that has reached its end since the last call, in that order."""
+        ...
+
+    def stop(self) -> None:
+        """Start nothing more: `next` answers Wait until what is under way is settled, then FINISHED."""
+        ...
+
+
+class Engine(Protocol):
+    """Overlaps the waiting of one worker's jobs. Used from one thread, never owns a loop over requests.
+
+    A job is `work(argument)`. The caller keeps at most `width` jobs started and not yet collected, and
+    collects each exactly once. The deadline of a job runs from `start`; when it passes, the job is
+    ended (or abandoned, where nothing can end it) and collected with a `timeout` fault.
+    """
+
+    def start(self, ticket: int, argument: Any, seconds: float) -> None:
+        """Begin a job that may take `seconds`. Does not wait for it."""
+        ...
+
+    def collect(self, timeout: float | None) -> list[Done]:
+        """Return every job that has ended; when none has, wait at most `timeout` seconds (None: until one has)."""
+        ...
+
+    def close(self) -> None:
+        """End everything still running and leave nothing behind. Safe to call twice."""
+        ...
+
+
+class AwaitedEngine(Protocol):
+    """An `Engine` inside a running event loop: `collect` and `close` are awaited, the rest is the same."""
+
+    def start(self, ticket: int, argument: Any, seconds: float) -> None:
+        """Begin a job that may take `seconds`."""
+        ...
+
+    async def collect(self, timeout: float | None) -> list[Done]:
+        """Return every job that has ended; when none has, wait at most `timeout` seconds."""
+        ...
+
+    async def close(self) -> None:
+        """End everything still running and leave nothing behind. Safe to call twice."""
+        ...
+
+
+class Wire(Protocol):
+    """What a job fetches through: makes one hop and waits for it as the job's engine waits."""
+
+    def fetch(self, request: Request) -> Outcome:
+        """Make one hop, within `request.seconds`; redirects are returned, not followed.
+
+        Never raises for what the web does.
+        """
+        ...
+
+
+class Transport(Wire, Protocol):
+    """A `Wire` of one's own, that waits by blocking its thread."""
+
+    def interrupt(self) -> None:
+        """Make a `fetch` that is under way return soon. The one method that may be called from another thread."""
+        ...
+
+    def close(self) -> None:
+        """Drop every connection. Safe to call twice."""
+        ...
+
+
+class AwaitedWire(Protocol):
+    """A `Wire` inside a running event loop."""
+
+    async def fetch(self, request: Request) -> Outcome:
+        """Make one hop, within `request.seconds`; redirects are returned, not followed."""
+        ...
+
+
+class Loop(Protocol):
+    """What an evented transport asks of whichever loop hosts it. The loop calls back `ready` and `expired`."""
+
+    def watch(self, descriptor: int, reading: bool, writing: bool) -> None:
+        """From now on report this socket by `EventedTransport.ready`; both False: forget it."""
+        ...
+
+    def wake_in(self, seconds: float | None) -> None:
+        """Call `EventedTransport.expired` once, this much later; replaces the last wish, None withdraws it."""
+        ...
+
+
+class EventedTransport(Protocol):
+    """Many hops at once over a loop it does not own. Everything is called in the loop's thread.
+
+    `ready` and `expired` only move bytes; the loop calls `deliver_ended` once after each round of them, and
+    only from there `deliver` is called: never from inside a libcurl callback, never from `start`.
+    """
+
+    def start(self, request: Request, deliver: Deliver) -> object:
+        """Begin one hop; `deliver(outcome)` follows exactly once. Returns a key for `cancel`."""
+        ...
+
+    def cancel(self, key: object) -> None:
+        """Drop a hop that was started; its `deliver` is not called any more. Unknown keys are ignored."""
+        ...
+
+    def ready(self, descriptor: int, readable: bool, writable: bool) -> None:
+        """Hear from the loop that a watched socket is ready."""
+        ...
+
+    def expired(self) -> None:
+        """Hear from the loop that the time asked for by `wake_in` is over."""
+        ...
+
+    def deliver_ended(self) -> None:
+        """Deliver every hop that has ended. Cheap when none has; call it after each round."""
+        ...
+
+    def close(self) -> None:
+        """Drop every hop and connection without delivering. Safe to call twice."""
+        ...
+
+
+class Transports(Protocol):
+    """Where engines get their way to the wire. Picklable, so that it reaches worker processes."""
+
+    def blocking(self) -> Transport:
+        """Return a transport that waits by blocking its thread; used by one thread at a time."""
+        ...
+
+    def evented(self, loop: Loop) -> EventedTransport:
+        """Return a transport that waits through `loop`."""
+        ...
+
+
+class Frontier(Protocol):
+    """What is still to fetch, and what was seen. Used from one thread; hosts are `urls.origin` strings."""
+
+    def is_new(self, url: str) -> bool:
+        """Remember `url` as seen; returns whether it was not before."""
+        ...
+
+    def add(self, host: str, request: Request, first: bool = False) -> None:
+        """Put a request at the end of its host's queue, or at its head."""
+        ...
+
+    def take(self, host: str) -> Request:
+        """Take the first request of a host that has one."""
+        ...
+
+    def has(self, host: str) -> bool:
+        """Return whether anything waits for `host`."""
+        ...
+
+    def __len__(self) -> int:
+        """Count the requests waiting."""
+        ...
+
+
+class Sink(Protocol):
+    """Where outcomes go. Used from one thread. Raises OutputError, naming the file, when it cannot."""
+
+    def write(self, outcome: Any) -> None:
+        """Append one outcome (or one Result of `map`)."""
+        ...
+
+    def flush(self) -> None:
+        """Hand everything written so far to the operating system."""
+        ...
+
+    def close(self) -> None:
+        """Flush and close. Safe to call twice."""
+        ...
+
+
+Work: TypeAlias = Callable[[Any], Any] | Callable[[Any], Awaitable[Any]]

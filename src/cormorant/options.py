@@ -1,0 +1,119 @@
+"""Every knob of one worker in one place: the words of the command line, their defaults and their units."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cormorant.errors import UsageError
+from cormorant.messages import Headers
+
+DEFAULT_USER_AGENT = "cormorant/0.1"
+DEFAULT_MAX_BODY = 64 * 1024 * 1024
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """How pages are fetched. Times are seconds, sizes bytes.
+
+    engine            serial, pool, process, thread, greenlet, gevent or asyncio
+    concurrency       jobs at once; None: the engine's own default (`cormorant engines` shows it)
+    timeout           total for one attempt at one URL, redirects included, from its start
+    connect_timeout   until the connection stands (names, TCP and TLS)
+    max_body          most bytes of a decoded body; 0: no limit
+    no_body           read the headers only (HEAD is not used: servers lie about it)
+    retries           further attempts after a passing failure
+    per_host          most at once to one host (scheme, host, port); 0: no limit
+    delay             least seconds between two starts to one host
+    allow_private     whether loopback, private and link-local addresses may be dialled
+    header            extra request headers: a mapping, pairs, or `Name: value` lines
+    user_agent        what we call ourselves
+    proxy             `http://host:port`, `socks5h://host:port`; None: none (the environment is not read)
+    insecure          do not verify TLS certificates
+    keep_duplicates   fetch a URL as often as it is listed
+    """
+
+    engine: str = "greenlet"
+    concurrency: int | None = None
+    timeout: float = 30.0
+    connect_timeout: float = 10.0
+    max_body: int = DEFAULT_MAX_BODY
+    no_body: bool = False
+    retries: int = 0
+    per_host: int = 8
+    delay: float = 0.0
+    allow_private: bool = True
+    header: Headers = ()
+    user_agent: str = DEFAULT_USER_AGENT
+    proxy: str | None = None
+    insecure: bool = False
+    keep_duplicates: bool = False
+
+    def __post_init__(self) -> None:
+        _at_least("concurrency", self.concurrency, 1)
+        _more_than_zero("timeout", self.timeout)
+        _more_than_zero("connect_timeout", self.connect_timeout)
+        for name in ("max_body", "retries", "per_host", "delay"):
+            _at_least(name, getattr(self, name), 0)
+        object.__setattr__(self, "header", header_pairs(self.header))
+        _check_header("user-agent", self.user_agent)
+
+    @classmethod
+    def of(cls, words: Mapping[str, Any]) -> Options:
+        """Build from keyword arguments; an unknown word raises UsageError with the nearest known one."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        for word in words:
+            if word not in known:
+                near = difflib.get_close_matches(word, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+                raise UsageError(f"unknown option {word!r}: {hint}")
+        return cls(**words)
+
+
+def header_pairs(header: Any) -> Headers:
+    """Return `header` (a mapping, pairs, or `Name: value` lines) as checked pairs.
+
+    Raises UsageError for a name that is no token or a value with a line break or NUL (RFC 9110 5.5): libcurl
+    would put them on the wire as they are.
+    """
+    if isinstance(header, str):
+        raise UsageError("header takes a mapping, pairs or a list of 'Name: value' lines, not one string")
+    items = header.items() if isinstance(header, Mapping) else header
+    pairs = tuple(_pair(item) for item in items)
+    for name, value in pairs:
+        _check_header(name, value)
+    return pairs
+
+
+def _pair(item: Any) -> tuple[str, str]:
+    if isinstance(item, str):
+        name, colon, value = item.partition(":")
+        if not colon:
+            raise UsageError(f"header {item!r} has no colon; write 'Name: value'")
+        return name.strip(), value.strip()
+    name, value = item
+    return str(name), str(value)
+
+
+def _check_header(name: str, value: str) -> None:
+    if not _TOKEN.match(name):
+        raise UsageError(f"header name {name!r} is not a token (RFC 9110 5.1); write for example 'X-Name: value'")
+    if any(character in value for character in "\r\n\0"):
+        raise UsageError(f"the value of header {name!r} holds a line break or NUL; take it out")
+    if not value.isascii():
+        raise UsageError(f"the value of header {name!r} is not ASCII; percent-encode it")
+
+
+def _at_least(name: str, value: float | None, least: int) -> None:
+    if value is not None and value < least:
+        raise UsageError(f"{name} is {value}; give {least} or more")
+
+
+def _more_than_zero(name: str, value: float) -> None:
+    if not value > 0:
+        raise UsageError(f"{name} is {value}; give more than 0 seconds")

@@ -1,0 +1,98 @@
+"""The only two loops of the house: they join a scheduler to an engine, once plainly and once with `await`.
+
+Each round starts what may start, hands over what has ended, and waits for the next end. What can start is started
+before anything is handed over, so that the wire is busy while the caller looks at a page. Closing the
+generator closes the engine, and so ends the work behind it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any
+
+from cormorant.interfaces import AwaitedEngine, Engine, Scheduler
+from cormorant.messages import FINISHED, Fetch, Finished, Wait
+
+Clock = Callable[[], float]
+
+
+class _Filler:
+    """Keeps an engine as full as the scheduler allows; knows how many jobs are under way."""
+
+    def __init__(self, scheduler: Scheduler, engine: Engine | AwaitedEngine, width: int, clock: Clock) -> None:
+        self._scheduler, self._engine = scheduler, engine
+        self._width, self._clock = width, clock
+        self.under_way = 0
+
+    def fill(self) -> float | Finished | None:
+        """Start what may start; returns how long the engine may wait for an end (None: until one comes)."""
+        step: Fetch | Wait | Finished = Wait()
+        while self.under_way < self._width:
+            step = self._scheduler.next(self._clock())
+            if not isinstance(step, Fetch):
+                break
+            self._engine.start(step.ticket, step.argument, step.seconds)
+            self.under_way += 1
+        else:
+            return None
+        if isinstance(step, Wait):
+            return None if step.until is None else max(0.0, step.until - self._clock())
+        return step
+
+    def settle(self, ended: list[Any]) -> None:
+        """Bring ended jobs home."""
+        self.under_way -= len(ended)
+        for done in ended:
+            self._scheduler.settle(done, self._clock())
+
+
+def drive(
+    scheduler: Scheduler,
+    engine: Engine,
+    width: int,
+    before_waiting: Callable[[], None],
+    clock: Clock = time.monotonic,
+) -> Generator[Any, None, None]:
+    """Yield each outcome the moment it is there, at most `width` jobs at once, until the scheduler is finished.
+
+    `before_waiting` is called whenever there is nothing to hand over and the engine is about to wait.
+    """
+    filler = _Filler(scheduler, engine, width, clock)
+    try:
+        while (patience := filler.fill()) is not FINISHED:
+            ended = scheduler.outcomes()
+            if ended:
+                yield from ended
+                patience = 0.0  # time has passed at the caller's: look again before waiting
+            elif patience != 0.0:
+                before_waiting()
+            filler.settle(engine.collect(patience))
+        yield from scheduler.outcomes()
+    finally:
+        engine.close()
+
+
+async def adrive(
+    scheduler: Scheduler,
+    engine: AwaitedEngine,
+    width: int,
+    before_waiting: Callable[[], None],
+    clock: Clock = time.monotonic,
+) -> AsyncGenerator[Any, None]:
+    """Do what `drive` does, inside a running event loop."""
+    filler = _Filler(scheduler, engine, width, clock)
+    try:
+        while (patience := filler.fill()) is not FINISHED:
+            ended = scheduler.outcomes()
+            if ended:
+                for outcome in ended:
+                    yield outcome
+                patience = 0.0
+            elif patience != 0.0:
+                before_waiting()
+            filler.settle(await engine.collect(patience))
+        for outcome in scheduler.outcomes():
+            yield outcome
+    finally:
+        await engine.close()

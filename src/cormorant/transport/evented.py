@@ -1,0 +1,246 @@
+"""`curl_multi` behind two callbacks, and no loop: the transport of greenlet, gevent and asyncio.
+
+libcurl says which sockets to watch and when to be woken; whoever hosts us (`interfaces.Loop`) does both and
+reports back by `ready` and `expired`. After each round of these it calls `deliver_ended`, once: asking libcurl
+what has ended costs the same for one page as for fifty. Names are looked up before libcurl sees a request
+(`resolver.py`). Everything but the looking up happens in the loop's thread.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+from functools import partial
+from typing import Any, TypeAlias
+
+import msgspec
+import pycurl
+
+from cormorant.interfaces import Deliver, Loop
+from cormorant.messages import Failure, Kind, Request, Timings
+from cormorant.options import Options
+from cormorant.transport.exchange import Connections, Exchange, ca_options
+from cormorant.transport.resolver import Question, Resolved, Resolver, lookup, name_in
+from cormorant.urls import host_and_port
+
+Hop: TypeAlias = tuple[Exchange, int]  # a handle, and which of its loads
+
+MOST_KEPT_CONNECTIONS = 4096
+ENDED_AT_ONCE = 256  # most ended hops taken from libcurl in one call
+
+
+class _Named:
+    """The key of a hop that waits for its name first."""
+
+    __slots__ = ("hop", "question")
+
+    def __init__(self) -> None:
+        self.question: Question
+        self.hop: Hop | None = None
+
+
+class EventedCurl:
+    """Implements `interfaces.EventedTransport` over one `CurlMulti`."""
+
+    def __init__(self, options: Options, loop: Loop) -> None:
+        self._options = options
+        self._loop = loop
+        self._connections = Connections()
+        self._idle: list[Exchange] = []
+        self._running: dict[Any, Exchange] = {}
+        self._curl_wakes_at: float | None = None
+        self._bell: tuple[socket.socket, socket.socket] | None = None
+        self._resolver: Resolver | None = None
+        self._closed = False
+        ca_options()  # what is wrong with the bundle is said now, not by every page
+        self._multi: Any = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, _most_kept_connections())
+
+    def start(self, request: Request, deliver: Deliver) -> Hop | _Named:
+        """Begin one hop; `deliver(outcome)` follows exactly once."""
+        host, port = host_and_port(request.target)
+        name = name_in(host) if not self._options.proxy else None  # a proxy looks names up itself
+        if name is None:
+            return self._begin(request, deliver)
+        known = self._resolver.kept(name) if self._resolver is not None else None
+        if known is not None and known.addresses:
+            return self._begin(request, deliver, (host, port, known.addresses))
+        named = _Named()
+        named.question = Question(name, partial(self._on_resolved, named, request, deliver, port))
+        seconds = min(self._options.connect_timeout, request.seconds)
+        self._open_resolver().ask(named.question, seconds)
+        self._wish()
+        return named
+
+    def _begin(
+        self, request: Request, deliver: Deliver, resolved: tuple[str, int, tuple[str, ...]] | None = None
+    ) -> Hop:
+        exchange = self._idle.pop() if self._idle else self._new_exchange()
+        exchange.deliver = deliver
+        exchange.load(request)
+        if resolved is not None:
+            exchange.use_addresses(*resolved)
+        self._running[exchange.curl] = exchange
+        self._multi.add_handle(exchange.curl)
+        return exchange, exchange.loads
+
+    def _new_exchange(self) -> Exchange:
+        exchange = Exchange(self._options, self._connections)
+        # What we tell libcurl of names it never prunes by age: pruning walks all of them at every transfer.
+        exchange.curl.setopt(pycurl.DNS_CACHE_TIMEOUT, -1)
+        return exchange
+
+    def cancel(self, key: object) -> None:
+        """Drop a hop; its connection is closed, its `deliver` forgotten."""
+        if isinstance(key, _Named):
+            key.question.is_withdrawn = True
+            self.cancel(key.hop)
+        elif isinstance(key, tuple):
+            exchange, loads = key
+            if exchange.loads == loads and self._running.pop(exchange.curl, None) is not None:
+                self._multi.remove_handle(exchange.curl)
+                self._idle.append(exchange)
+
+    def ready(self, descriptor: int, readable: bool, writable: bool) -> None:
+        """Let libcurl read or write this socket."""
+        if self._bell is not None and descriptor == self._bell[1].fileno():
+            self._bell[1].recv(4096)
+            return
+        flags = (pycurl.CSELECT_IN if readable else 0) | (pycurl.CSELECT_OUT if writable else 0)
+        self._multi.socket_action(descriptor, flags)
+
+    def expired(self) -> None:
+        """Let libcurl see to what has run out of time, and to what was just started."""
+        self._curl_wakes_at = None
+        self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        if self._resolver is not None:
+            self._wish()
+
+    def deliver_ended(self) -> None:
+        """Hand every ended hop to its `deliver`."""
+        if self._resolver is not None:
+            self._resolver.answer()
+        queued = 1
+        while queued and not self._closed:
+            queued, good, bad = self._multi.info_read(ENDED_AT_ONCE)
+            for curl in good:
+                self._end(curl, None)
+            for curl, code, words in bad:
+                self._end(curl, (code, words))
+
+    def _end(self, curl: Any, error: tuple[int, str] | None) -> None:
+        exchange = self._running.pop(curl, None)
+        if exchange is None:
+            return  # cancelled, or all closed, by a `deliver` of this very round
+        outcome = exchange.outcome(error)  # first: a removed handle does not know its socket any more
+        self._multi.remove_handle(exchange.curl)
+        if exchange.must_be_made_again:
+            exchange.load(exchange.request)
+            exchange.use_fresh_connection(True)
+            self._running[exchange.curl] = exchange
+            self._multi.add_handle(exchange.curl)
+            return
+        exchange.use_fresh_connection(False)
+        deliver, exchange.deliver = exchange.deliver, None
+        self._idle.append(exchange)
+        assert deliver is not None
+        deliver(outcome)
+
+    # --- names ---
+
+    def _open_resolver(self) -> Resolver:
+        if self._resolver is None:
+            self._bell = bell = socket.socketpair()
+            for end in bell:
+                end.setblocking(False)
+            self._loop.watch(bell[1].fileno(), True, False)
+            self._resolver = Resolver(partial(_ring, bell[0]), lookup)
+        return self._resolver
+
+    def _on_resolved(
+        self, named: _Named, request: Request, deliver: Deliver, port: int, resolved: Resolved, waited: float
+    ) -> None:
+        """Go on with a hop whose name was looked up, within what is left of its time."""
+        left = request.seconds - waited
+        if resolved.addresses and left > 0:
+            host = host_and_port(request.target)[0]
+            rest = msgspec.structs.replace(request, seconds=left)
+            named.hop = self._begin(rest, deliver, (host, port, resolved.addresses))
+            named.hop[0].name_seconds = waited
+            return
+        deliver(
+            Failure(
+                kind=Kind.TIMEOUT if resolved.is_late or resolved.addresses else Kind.DNS,
+                message=resolved.problem or f"Resolving took {waited:.1f} s",
+                phase="dns",
+                url=request.url,
+                input=request.input,
+                line=request.line,
+                final_url=request.target,
+                attempts=request.attempts,
+                redirects=request.redirects,
+                fetched_at=time.time(),
+                timings=Timings(dns=waited, total=waited),
+            )
+        )
+
+    # --- what libcurl wants of the loop; called inside libcurl ---
+
+    def _on_socket(self, event: int, descriptor: int, _multi: object, _data: object) -> None:
+        if event == pycurl.POLL_REMOVE:
+            self._loop.watch(descriptor, False, False)
+        else:
+            self._loop.watch(descriptor, bool(event & pycurl.POLL_IN), bool(event & pycurl.POLL_OUT))
+
+    def _on_timer(self, milliseconds: int) -> None:
+        seconds = None if milliseconds < 0 else milliseconds / 1000
+        if self._resolver is None:
+            self._loop.wake_in(seconds)
+        else:
+            self._curl_wakes_at = None if seconds is None else time.monotonic() + seconds
+            self._wish()
+
+    def _wish(self) -> None:
+        """Ask to be woken for libcurl or for a name that takes too long, whichever is first."""
+        assert self._resolver is not None
+        instants = [at for at in (self._curl_wakes_at, self._resolver.next_deadline()) if at is not None]
+        self._loop.wake_in(max(0.0, min(instants) - time.monotonic()) if instants else None)
+
+    def close(self) -> None:
+        """Drop every hop and connection without delivering."""
+        if self._closed:
+            return
+        self._closed = True
+        for curl in self._running:
+            self._multi.remove_handle(curl)
+        for exchange in (*self._running.values(), *self._idle):
+            exchange.close()
+        self._running.clear()
+        self._idle.clear()
+        self._multi.close()
+        if self._resolver is not None and self._bell is not None:
+            self._resolver.close()
+            self._loop.watch(self._bell[1].fileno(), False, False)
+            for end in self._bell:
+                end.close()
+
+
+def _most_kept_connections() -> int:
+    """Return how many idle connections may be kept: half of the files we may open are for those under way."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return (
+        MOST_KEPT_CONNECTIONS
+        if files == resource.RLIM_INFINITY
+        else min(MOST_KEPT_CONNECTIONS, max(8, files // 2 - 32))
+    )
+
+
+def _ring(bell: socket.socket) -> None:
+    """Wake the loop; from any thread."""
+    try:
+        bell.send(b"!")
+    except OSError:
+        pass  # rung enough already, or closed meanwhile

@@ -1,0 +1,411 @@
+"""One libcurl handle and everything that rides on it: set up once, loaded with a request, read out as an outcome.
+
+What makes a page cheap here: the handle and its callbacks are reused, header lines and body chunks are
+appended straight to lists from C, nothing is parsed before the page is done, and options that did not change
+are not set again. The handle never follows, decodes, caches names or reads the environment.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import select
+import socket
+import ssl
+import time
+from typing import Any
+
+import pycurl
+
+from cormorant.errors import UsageError
+from cormorant.interfaces import Deliver
+from cormorant.messages import Failure, Headers, Kind, Outcome, Page, Request, Timings
+from cormorant.options import Options
+from cormorant.transport import guard
+from cormorant.transport.decode import decode
+from cormorant.transport.faults import LOCAL_ERRNOS, kind_of
+
+ACCEPT_ENCODING = "Accept-Encoding: gzip, deflate, br, zstd"
+QUICK_EXIT = 322  # CURLOPT_QUICK_EXIT, unnamed in pycurl: else closing a handle joins a hung getaddrinfo (9 s)
+SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, unnamed too: a proxy's own answer is no page
+NO_BODY_READS_BYTES = 64 * 1024  # with no_body, a smaller body is read away to keep the connection
+MAX_CONNECTION_AGE_SECONDS = 600
+HTTP_VERSIONS = {1: "1.0", 2: "1.1", 3: "2", 4: "2", 5: "2", 30: "3", 31: "3"}
+
+PREREQ_OK, PREREQ_ABORT = int(pycurl.PREREQFUNC_OK), int(pycurl.PREREQFUNC_ABORT)
+
+Connection = tuple[str, str, int, int]
+
+
+class Connections:
+    """Which descriptor carries which HTTP/1 connection: shared by the handles of one transport.
+
+    libcurl hands a kept connection out again without a look at it when it was used within the last second
+    (lib/conncache.c), and then takes bytes a server sent too much for the answer to the NEXT request: a wrong
+    page for an URL, which RFC 9112 9.2 forbids. So every reuse is looked at here first.
+    """
+
+    def __init__(self) -> None:
+        self._poll_of: dict[Connection, select.poll] = {}
+        self._connection_on: dict[int, Connection] = {}
+        self._distrusted: set[Connection] = set()
+
+    def remember(self, connection: Connection, descriptor: int) -> None:
+        """Note a new connection; a descriptor used again forgets the old one, so this is bounded by open files."""
+        self._poll_of.pop(self._connection_on.get(descriptor, connection), None)
+        self._connection_on[descriptor] = connection
+        poll = self._poll_of[connection] = select.poll()
+        poll.register(descriptor, select.POLLIN)
+
+    def distrust(self, connection: Connection) -> None:
+        """Have the connection replaced before it is used again."""
+        self._distrusted.add(connection)
+
+    def may_be_used(self, connection: Connection) -> bool:
+        """Return whether nothing waits to be read on a connection on which nothing was asked yet."""
+        if connection in self._distrusted:
+            self._distrusted.discard(connection)
+            return False
+        poll = self._poll_of.get(connection)
+        return poll is None or not poll.poll(0)
+
+
+class _HandedOver(socket.socket):
+    """A socket for libcurl: pycurl duplicates its descriptor and drops it, so it is closed then, without a warning."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Exchange:
+    """One reusable handle. Not thread-safe; `interrupt` alone may be called from another thread."""
+
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_connections",
+        "_descriptor",
+        "_dialled",
+        "_discarded",
+        "_fetched_at",
+        "_fresh",
+        "_guarded",
+        "_head",
+        "_loaded_headers",
+        "_max_body",
+        "_no_body",
+        "_plain",
+        "_queued",
+        "_refusal",
+        "_surplus",
+        "_told",
+        "curl",
+        "deliver",
+        "loads",
+        "name_seconds",
+        "request",
+    )
+
+    def __init__(self, options: Options, connections: Connections) -> None:
+        self.curl: Any = pycurl.Curl()
+        self.request: Request
+        self.deliver: Deliver | None = None
+        self._connections = connections
+        self._connection: Connection | None = None
+        self._descriptor: int | None = None
+        self._head: list[bytes] = []
+        self._chunks: list[bytes] = []
+        self._guarded = not options.allow_private
+        self._max_body = options.max_body
+        self._no_body = options.no_body
+        self._loaded_headers: Headers = ()
+        self._plain = True
+        self._refusal: tuple[Kind, str] | None = None
+        self._surplus = self._fresh = self._dialled = False
+        self._told = ""
+        self.loads = 0
+        self.name_seconds = 0.0
+        self._queued = self._fetched_at = 0.0
+        self._set_up(options)
+
+    def _set_up(self, options: Options) -> None:
+        put = self.curl.setopt
+        put(pycurl.NOSIGNAL, 1)
+        put(pycurl.DNS_CACHE_TIMEOUT, 0)  # else every transfer walks all cached names
+        put(QUICK_EXIT, 1)
+        put(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        put(pycurl.HTTP_CONTENT_DECODING, 0)
+        put(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
+        put(pycurl.PATH_AS_IS, 1)
+        put(pycurl.NETRC, pycurl.NETRC_IGNORED)
+        put(pycurl.PROXY, options.proxy or "")  # "": the environment's proxies are not asked for
+        put(pycurl.NOPROXY, "")
+        put(SUPPRESS_CONNECT_HEADERS, 1)
+        put(pycurl.MAXLIFETIME_CONN, MAX_CONNECTION_AGE_SECONDS)
+        put(pycurl.CONNECTTIMEOUT_MS, _milliseconds(options.connect_timeout))
+        put(pycurl.MAXFILESIZE_LARGE, 0 if options.no_body else options.max_body)
+        put(pycurl.USERAGENT, options.user_agent)
+        put(pycurl.HTTPHEADER, [ACCEPT_ENCODING])
+        put(pycurl.SSL_VERIFYPEER, 0 if options.insecure else 1)
+        put(pycurl.SSL_VERIFYHOST, 0 if options.insecure else 2)
+        for option, path in ca_options():
+            put(option, path)
+        put(pycurl.HEADERFUNCTION, self._head.append)
+        put(pycurl.WRITEFUNCTION, self._discard if options.no_body else self._chunks.append)
+        put(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        put(pycurl.SOCKOPTFUNCTION, self._note_descriptor)
+        put(pycurl.PREREQFUNCTION, self._before_request)
+
+    def load(self, request: Request) -> None:
+        """Make the handle ready for one hop."""
+        self.request = request
+        self._refusal = None
+        self._connection = None
+        self._surplus = self._dialled = False
+        self._discarded = 0
+        self.loads += 1
+        self.name_seconds = 0.0
+        self._head.clear()
+        self._chunks.clear()
+        self.curl.setopt(pycurl.URL, request.target)
+        self.curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(request.seconds))
+        if request.headers != self._loaded_headers:
+            self.curl.setopt(pycurl.HTTPHEADER, [ACCEPT_ENCODING, *_lines(request.headers)])
+            self._loaded_headers = request.headers
+        if request.method != "GET" or not self._plain:
+            self._set_method(request)
+        now = time.monotonic()
+        self._queued = now - request.released_at if request.released_at else 0.0
+        self._fetched_at = time.time()
+
+    def _set_method(self, request: Request) -> None:
+        put = self.curl.setopt
+        self.curl.unsetopt(pycurl.CUSTOMREQUEST)
+        put(pycurl.NOBODY, 0)
+        put(pycurl.HTTPGET, 1)
+        self._plain = request.method == "GET"
+        if request.method == "HEAD":
+            put(pycurl.NOBODY, 1)
+        elif not self._plain:
+            put(pycurl.POSTFIELDS, request.body or b"")
+            put(pycurl.CUSTOMREQUEST, request.method)
+
+    def use_addresses(self, host: str, port: int, addresses: tuple[str, ...]) -> None:
+        """Have libcurl dial these for the loaded request, and forget what the handle told it of another host."""
+        pair = f"{host}:{port}"
+        told = f"{pair}:{','.join(f'[{address}]' if ':' in address else address for address in addresses)}"
+        # Told every time: another handle of the same multi may have had the pair forgotten meanwhile.
+        self.curl.setopt(pycurl.RESOLVE, [f"-{self._told}", told] if self._told not in ("", pair) else [told])
+        self._told = pair
+
+    def use_fresh_connection(self, fresh: bool) -> None:
+        """Choose whether the next hop may use a kept connection."""
+        if fresh != self._fresh:
+            self._fresh = fresh
+            self.curl.setopt(pycurl.FRESH_CONNECT, 1 if fresh else 0)
+
+    @property
+    def must_be_made_again(self) -> bool:
+        """Whether the hop was stopped before it began, because its kept connection was not to be used."""
+        return self._surplus
+
+    def interrupt(self) -> None:
+        """Make a blocking transfer on this handle end soon; from any thread."""
+        self._refusal = (Kind.CANCELLED, "stopped before it ended")
+        if self._descriptor is not None:
+            try:
+                with socket.socket(fileno=os.dup(self._descriptor)) as same:
+                    same.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # not connected, or closed a moment ago: it ends by itself
+
+    # --- what libcurl calls; must not raise, must not switch greenlets ---
+
+    def _open_socket(self, _purpose: int, address: Any) -> Any:
+        self._dialled = True
+        if self._guarded and not guard.is_public(address.addr[0]):
+            self._refusal = (Kind.BLOCKED, f"address {address.addr[0]} is private (allow_private is off)")
+            return pycurl.SOCKET_BAD
+        try:
+            handed_over = _HandedOver(address.family, address.socktype, address.protocol)
+            os.close(os.dup(handed_over.fileno()))  # pycurl will duplicate it, and does not say why when it cannot
+            return handed_over
+        except OSError as error:
+            if error.errno in LOCAL_ERRNOS:
+                self._refusal = (Kind.LOCAL, f"no socket: {error.strerror}")
+            return pycurl.SOCKET_BAD
+
+    def _note_descriptor(self, descriptor: int, _purpose: int) -> int:
+        self._descriptor = descriptor
+        self._refusal = None  # an earlier address of the same name was refused; this one is dialled
+        return int(pycurl.SOCKOPT_OK)
+
+    def _before_request(self, ip: str, local_ip: str, port: int, local_port: int) -> int:
+        self._connection = (ip, local_ip, port, local_port)
+        if self._connections.may_be_used(self._connection):
+            return PREREQ_OK
+        self._surplus = True
+        return PREREQ_ABORT
+
+    def _discard(self, chunk: bytes) -> int:
+        """Throw bytes away; end the transfer (write error 23) once reading on costs more than a new connection."""
+        self._discarded += len(chunk)
+        return len(chunk) if self._discarded <= NO_BODY_READS_BYTES else 0
+
+    # --- reading out ---
+
+    def outcome(self, error: tuple[int, str] | None) -> Outcome:
+        """Return what the hop gave; `error` is libcurl's code and words, or None."""
+        get, request = self.curl.getinfo, self.request
+        status, headers = parse_head(self._head)
+        version: int = get(pycurl.INFO_HTTP_VERSION)
+        if version <= 2 and self._connection is not None:
+            self._note_connection(self._connection, headers)
+        timings, phase = self._timings()
+        known: dict[str, Any] = {
+            "url": request.url,
+            "input": request.input,
+            "line": request.line,
+            "final_url": request.target,
+            "attempts": request.attempts,
+            "redirects": request.redirects,
+            "fetched_at": self._fetched_at,
+            "timings": timings,
+            "ip": get(pycurl.PRIMARY_IP) or None,
+            "http_version": HTTP_VERSIONS.get(version),
+            "headers": headers,
+        }
+        if error is None and not status:
+            error = (pycurl.E_WEIRD_SERVER_REPLY, "no final status line")
+        if error is not None and not (self._no_body and status):  # the head is all that was asked for
+            return self._failure(error, status, phase, known)
+        decoded = decode(self._chunks, content_encoding(headers), self._max_body)
+        if decoded.problem is None:
+            return Page(status=status, body=decoded.body, **known)
+        message = decoded.message or decoded.problem.value
+        return Failure(kind=decoded.problem, message=message, phase="body", status=status, body=decoded.body, **known)
+
+    def _note_connection(self, connection: Connection, headers: Headers) -> None:
+        if self.curl.getinfo(pycurl.NUM_CONNECTS):
+            descriptor = self.curl.getinfo(pycurl.ACTIVESOCKET)
+            if descriptor >= 0:
+                self._connections.remember(connection, descriptor)
+        if has_two_lengths(headers):
+            self._connections.distrust(connection)
+
+    def _failure(self, error: tuple[int, str], status: int, phase: str, known: dict[str, Any]) -> Failure:
+        code, words = error
+        kind = kind_of(code, words, self.curl.getinfo(pycurl.OS_ERRNO), bool(self._head), status != 0)
+        if self._refusal is not None:
+            kind, words = self._refusal
+        words = words or f"libcurl error {code}, without a word"
+        body = b""
+        if kind is Kind.TRUNCATED:
+            body = decode(self._chunks, content_encoding(known["headers"]), self._max_body).body
+        return Failure(kind=kind, message=words, phase=phase, status=status or None, body=body, **known)
+
+    def _timings(self) -> tuple[Timings, str]:
+        """Return the phases' lengths, and the phase in which the hop was when it ended."""
+        get = self.curl.getinfo
+        dns, connected = get(pycurl.NAMELOOKUP_TIME_T), get(pycurl.CONNECT_TIME_T)
+        secured, asked = get(pycurl.APPCONNECT_TIME_T), get(pycurl.PRETRANSFER_TIME_T)
+        began, total = get(pycurl.STARTTRANSFER_TIME_T), get(pycurl.TOTAL_TIME_T)
+        timings = Timings(
+            queue=self._queued,
+            dns=self.name_seconds + dns / 1e6,
+            connect=max(0, connected - dns) / 1e6,
+            tls=max(0, secured - connected) / 1e6,
+            first_byte=max(0, began - asked) / 1e6,
+            body=max(0, total - began) / 1e6 if began else 0.0,
+            total=self.name_seconds + total / 1e6,
+        )
+        return timings, self._phase(connected)
+
+    def _phase(self, connected: int) -> str:
+        """Return the phase in which the hop ended; libcurl sets some of its times on failure too."""
+        if self._head:
+            return "body"
+        if self._connection is not None:
+            return "first_byte"
+        if connected and self.request.target.startswith("https"):
+            return "tls"
+        return "connect" if self._dialled else "dns"
+
+    def close(self) -> None:
+        """Drop the handle and its connections."""
+        self.curl.close()
+
+
+def parse_head(lines: list[bytes]) -> tuple[int, Headers]:
+    """Return the status and the headers of the last head in `lines`; 1xx heads before it and trailers are left out."""
+    status, inside = 0, False
+    pairs: list[tuple[str, str]] = []
+    for line in lines:
+        if not inside:
+            if line.startswith(b"HTTP/"):
+                inside, pairs, status = True, [], _status_of(line)
+            continue
+        pair = _header_of(line)
+        if pair is not None:
+            pairs.append(pair)
+        elif not line.strip():
+            inside = False
+        elif line[0] in b" \t" and pairs:  # a folded line, RFC 9112 5.2
+            pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]} {line.decode('latin-1').strip()}".strip())
+    return (status if status >= 200 else 0), tuple(pairs)
+
+
+@functools.lru_cache(maxsize=1024)  # the same few lines come with every page of a host
+def _header_of(line: bytes) -> tuple[str, str] | None:
+    """Return name and value, or None for a line that is no header of its own."""
+    name, colon, value = line.decode("latin-1").partition(":")
+    return (name, value.strip()) if colon and name[:1] not in " \t" else None
+
+
+def content_encoding(headers: Headers) -> str | None:
+    """Return the codings of the body in the order applied, over all header lines (RFC 9110 8.4), or None."""
+    values = [value for name, value in headers if len(name) == 16 and name.lower() == "content-encoding"]
+    return ", ".join(values) if values else None
+
+
+def has_two_lengths(headers: Headers) -> bool:
+    """Return whether an answer states its length twice, a smuggler's mark: RFC 9112 6.1 has its connection closed."""
+    names = {name.lower() for name, _ in headers}
+    return "transfer-encoding" in names and "content-length" in names
+
+
+def _status_of(line: bytes) -> int:
+    words = line.split(None, 2)
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+
+
+def _lines(headers: Headers) -> list[str]:
+    """Return libcurl's spelling: `Name: value`, and `Name;` for an empty value (`Name:` would remove it)."""
+    return [f"{name}: {value}" if value else f"{name};" for name, value in headers]
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
+
+
+@functools.cache
+def ca_options() -> tuple[tuple[int, str], ...]:
+    """Return where trusted certificates are: $SSL_CERT_FILE, else the system's, else certifi's.
+
+    Raises UsageError when $SSL_CERT_FILE names no file: every https page would fail otherwise.
+    """
+    named = os.environ.get("SSL_CERT_FILE")
+    if named:
+        if not os.path.isfile(named):
+            raise UsageError(f"SSL_CERT_FILE={named}: no such file; name a PEM bundle or unset it")
+        return ((pycurl.CAINFO, named),)
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile:
+        return ((pycurl.CAINFO, paths.cafile),)
+    if paths.capath and os.path.isdir(paths.capath) and os.listdir(paths.capath):
+        return ((pycurl.CAPATH, paths.capath),)
+    import certifi
+
+    return ((pycurl.CAINFO, certifi.where()),)

@@ -1,0 +1,156 @@
+"""Names to addresses beside the loop, so that a dead zone delays only its own pages.
+
+libcurl's resolver has 20 threads for a whole `curl_multi` and each name takes two: 20 dead names ahead, and a
+healthy host waits 20 s. Here every name under way has a thread of its own in the system's getaddrinfo, up
+to `MOST_THREADS`; results are kept for a while, failures for a shorter one. It is the same getaddrinfo (hosts
+file, nsswitch, search domains) that the blocking engines use inside libcurl, so every engine sees the same names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import itertools
+import socket
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+MOST_THREADS = 256
+KEPT_NAMES = 10_000
+GOOD_SECONDS = 60.0
+BAD_SECONDS = 5.0
+IDLE_SECONDS = 10.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a name stands for: addresses in the order to try, or why there are none."""
+
+    addresses: tuple[str, ...]
+    problem: str = ""
+    is_late: bool = False
+
+
+class Question:
+    """Somebody who wants to know; `answer(resolved)` is called once, in the loop's thread, unless `is_withdrawn`."""
+
+    __slots__ = ("answer", "asked_at", "is_withdrawn", "name")
+
+    def __init__(self, name: str, answer: Callable[[Resolved, float], None]) -> None:
+        self.name, self.answer = name, answer
+        self.asked_at = time.monotonic()
+        self.is_withdrawn = False
+
+    def settle(self, resolved: Resolved) -> None:
+        """Answer, with the seconds it took, unless that was done or nobody wants to know any more."""
+        if not self.is_withdrawn:
+            self.is_withdrawn = True
+            self.answer(resolved, time.monotonic() - self.asked_at)
+
+
+class Resolver:
+    """Looks names up in daemon threads; `ring` is called, in such a thread, when `answer` has something to do."""
+
+    def __init__(self, ring: Callable[[], None], lookup: Callable[[str], Resolved]) -> None:
+        self._ring, self._lookup = ring, lookup
+        self._kept: OrderedDict[str, tuple[float, Resolved]] = OrderedDict()
+        self._asked: dict[str, list[Question]] = {}
+        self._deadlines: list[tuple[float, int, Question]] = []
+        self._order = itertools.count()
+        self._found: deque[tuple[str, Resolved]] = deque()
+        self._work = threading.Condition()
+        self._names: deque[str] = deque()  # under _work, like the next three
+        self._threads = self._idle = 0
+        self._closed = False
+
+    def kept(self, name: str) -> Resolved | None:
+        """Return what is known of a name without asking."""
+        until, resolved = self._kept.get(name, (0.0, None))
+        return resolved if until > time.monotonic() else None
+
+    def ask(self, question: Question, seconds: float) -> None:
+        """Have a name looked up; the answer follows from `answer`, after `seconds` at the latest."""
+        heapq.heappush(self._deadlines, (question.asked_at + seconds, next(self._order), question))
+        waiting = self._asked.get(question.name)
+        if waiting is not None:
+            waiting.append(question)
+            return
+        self._asked[question.name] = [question]
+        known = self.kept(question.name)
+        if known is not None:
+            self._found.append((question.name, known))
+            self._ring()
+            return
+        with self._work:
+            self._names.append(question.name)
+            if len(self._names) <= self._idle or self._threads >= MOST_THREADS:
+                self._work.notify()
+                return
+            self._threads += 1
+        threading.Thread(target=self._serve, name="cormorant-dns", daemon=True).start()
+
+    def _serve(self) -> None:
+        """Look up names, in a thread, until there have been none for a while."""
+        while (name := self._next_name()) is not None:
+            self._found.append((name, self._lookup(name)))
+            self._ring()
+
+    def _next_name(self) -> str | None:
+        with self._work:
+            if not self._names and not self._closed:
+                self._idle += 1
+                self._work.wait_for(lambda: self._names or self._closed, IDLE_SECONDS)
+                self._idle -= 1
+            if self._closed or not self._names:
+                self._threads -= 1
+                return None
+            return self._names.popleft()
+
+    def next_deadline(self) -> float | None:
+        """Return the monotonic instant at which `answer` must be called even if nothing was found."""
+        while self._deadlines and self._deadlines[0][2].is_withdrawn:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def answer(self) -> None:
+        """Answer every question whose name was found or whose time is up."""
+        while self._found:
+            name, resolved = self._found.popleft()
+            self._keep(name, resolved)
+            for question in self._asked.pop(name, ()):
+                question.settle(resolved)
+        while (at := self.next_deadline()) is not None and at <= time.monotonic():
+            question = heapq.heappop(self._deadlines)[2]
+            question.settle(Resolved((), f"Resolving {question.name} timed out", is_late=True))
+
+    def _keep(self, name: str, resolved: Resolved) -> None:
+        seconds = GOOD_SECONDS if resolved.addresses else BAD_SECONDS
+        self._kept[name] = (time.monotonic() + seconds, resolved)
+        self._kept.move_to_end(name)
+        if len(self._kept) > KEPT_NAMES:
+            self._kept.popitem(last=False)
+
+    def close(self) -> None:
+        """Answer nobody any more. Threads end by themselves as soon as the system lets them."""
+        self._asked.clear()
+        self._deadlines.clear()
+        with self._work:
+            self._closed = True
+            self._work.notify_all()
+
+
+def lookup(name: str) -> Resolved:
+    """Ask the system, blocking."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return Resolved((), f"Could not resolve host: {name} ({error})")
+    return Resolved(tuple(dict.fromkeys(str(entry[4][0]) for entry in found)))
+
+
+def name_in(host: str) -> str | None:
+    """Return the name to look up for a clean URL's host: None for an address and for localhost, which libcurl knows."""
+    last = host.rpartition(".")[2]
+    return None if host[0] == "[" or last.isdigit() or last == "localhost" else host

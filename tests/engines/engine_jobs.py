@@ -1,0 +1,132 @@
+"""Functions for the engines to run; in a module of their own so that worker processes can import them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import cormorant
+
+
+def double(number: int) -> int:
+    return number * 2
+
+
+def sleep_seconds(seconds: float) -> float:
+    """Block the thread without ever looking at an engine."""
+    time.sleep(seconds)
+    return seconds
+
+
+def spin_seconds(seconds: float) -> float:
+    """Burn the CPU in Python."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    return seconds
+
+
+def status_of(url: str) -> int:
+    return cormorant.get(url).status
+
+
+def path_of(url: str) -> str:
+    """Fetch twice, so that a job switches more than once; the page names its own URL."""
+    first, second = cormorant.get(url), cormorant.get(url)
+    assert first.body == second.body
+    return first.final_url
+
+
+def status_after(pause_and_url: tuple[float, str]) -> int:
+    return cormorant.get(pause_and_url[1]).status
+
+
+def refuse(item: Any) -> None:
+    raise ValueError(f"cannot do {item}")
+
+
+def kill_own_process(item: str) -> str:
+    if item == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def kill_once(item: tuple[str, str]) -> str:
+    """Die on the first attempt at an item; `item` names a file that remembers."""
+    name, remembers = item
+    if name == "die" and not os.path.exists(remembers):
+        with open(remembers, "w"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    return name
+
+
+def unpicklable(item: int) -> Any:
+    return threading.Lock() if item == 3 else item
+
+
+def leave(item: int) -> int:
+    if item == 3:
+        raise SystemExit(9)
+    return item
+
+
+def note_pid(item: tuple[str, float]) -> int:
+    """Write this process's pid into a folder, then block."""
+    folder, seconds = item
+    with open(os.path.join(folder, str(os.getpid())), "w"):
+        pass
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def clean_up_when_late(item: tuple[str, str]) -> None:
+    """Hang in a fetch; leave a file behind when the deadline's exception passes through."""
+    url, left_behind = item
+    try:
+        cormorant.get(url, timeout=60)
+    finally:
+        with open(left_behind, "w"):
+            pass
+
+
+def swallow_everything(url: str) -> str:
+    """Catch what a sloppy function catches; the deadline must get through all the same."""
+    try:
+        cormorant.get(url, timeout=60)
+    except Exception:
+        return "swallowed"
+    return "fetched"
+
+
+async def await_status(url: str) -> int:
+    return (await cormorant.aget(url)).status
+
+
+async def await_sleep(seconds: float) -> float:
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+async def get_without_await(url: str) -> int:
+    return cormorant.get(url).status
+
+
+def title_length(page: cormorant.Page) -> int:
+    return len(page.body)
+
+
+def failing_parse(page: cormorant.Page) -> None:
+    raise KeyError("price")
+
+
+def parse_that_fetches(page: cormorant.Page) -> int:
+    return cormorant.get(page.final_url.rsplit("/", 1)[0] + "/ok").status
+
+
+async def awaited_parse(page: cormorant.Page) -> int:
+    await asyncio.sleep(0)
+    return len(page.body)

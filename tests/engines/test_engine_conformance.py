@@ -1,0 +1,394 @@
+"""One suite for every engine: the same URLs give the same outcomes, and nobody waits for a stranger."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import gc
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import cormorant
+import engine_jobs
+from cormorant import Kind
+from cormorant.errors import UsageError
+from engine_names import CONCURRENT, ENGINES, PROCESSES, open_descriptors
+from rude import Rude
+
+every_engine = pytest.mark.parametrize("engine", ENGINES)
+every_concurrent_engine = pytest.mark.parametrize("engine", CONCURRENT)
+every_process_engine = pytest.mark.parametrize("engine", PROCESSES)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)
+
+
+def refused_url() -> str:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{closed.getsockname()[1]}/"
+
+
+@pytest.fixture(scope="module")
+def mixed(rude: Rude) -> list[str]:
+    """60 good pages and one of each trouble."""
+    good = [rude.url(f"/ok/{number}", host=f"127.0.0.{1 + number % 5}") for number in range(60)]
+    bad = ["/status/404", "/status/500", "/partial/1000", "/redir/2", "/redir/loop"]
+    return [*good, *(rude.url(path) for path in bad), refused_url(), "no url at all"]
+
+
+def summary(outcome: cormorant.Outcome) -> tuple[object, ...]:
+    return outcome.url, outcome.ok, outcome.status, outcome.kind, outcome.body
+
+
+@pytest.fixture(scope="module")
+def expected(mixed: list[str]) -> collections.Counter[tuple[object, ...]]:
+    return collections.Counter(map(summary, cormorant.fetch(mixed, engine="serial", timeout=10)))
+
+
+@every_engine
+def test_same_urls_give_same_outcomes(
+    engine: str, mixed: list[str], expected: collections.Counter[tuple[object, ...]]
+) -> None:
+    got = collections.Counter(map(summary, cormorant.fetch(mixed, engine=engine, concurrency=8, timeout=10)))
+    assert got == expected
+    assert collections.Counter(key[3] for key in got.elements()) == {
+        None: 63,
+        Kind.TRUNCATED: 1,
+        Kind.REDIRECT: 1,
+        Kind.CONNECT: 1,
+        Kind.BAD_URL: 1,
+    }
+
+
+@every_concurrent_engine
+def test_whoever_is_back_first_is_handed_over_first(engine: str, rude: Rude) -> None:
+    pages = [rude.url("/slow/1.0"), rude.url("/slow/0.5"), rude.url("/ok/first")]
+    order = [page.url for page in cormorant.fetch(pages, engine=engine, concurrency=3, timeout=10)]
+    assert order == pages[::-1]
+
+
+def test_serial_keeps_the_order_of_the_list(rude: Rude) -> None:
+    pages = [rude.url("/slow/0.2"), rude.url("/ok/second")]
+    assert [page.url for page in cormorant.fetch(pages, engine="serial")] == pages
+
+
+@every_concurrent_engine
+def test_a_hung_page_holds_up_nobody(engine: str, rude: Rude) -> None:
+    hung = rude.url("/hang")
+    pages = [hung, *(rude.url(f"/ok/{number}") for number in range(30))]
+    outcomes = list(cormorant.fetch(pages, engine=engine, concurrency=8, timeout=3))
+    assert [outcome.ok for outcome in outcomes] == [True] * 30 + [False]
+    assert outcomes[-1].url == hung
+    assert outcomes[-1].kind is Kind.TIMEOUT
+    assert max(page.fetched_at + page.timings.total for page in outcomes[:-1]) < outcomes[-1].fetched_at + 2.5
+
+
+@every_concurrent_engine
+def test_as_many_at_once_as_asked_and_no_more(engine: str, rude: Rude) -> None:
+    rude.clear_log()
+    pages = [rude.url(f"/slow/0.3?{number}") for number in range(12)]
+    assert all(page.ok for page in cormorant.fetch(pages, engine=engine, concurrency=4, per_host=0, timeout=10))
+    assert rude.peak() == 4
+
+
+@every_concurrent_engine
+def test_no_host_gets_more_at_once_than_per_host(engine: str, rude: Rude) -> None:
+    rude.clear_log()
+    pages = [rude.url(f"/slow/0.2?{number}", host=f"127.0.0.{1 + number % 2}") for number in range(12)]
+    assert all(page.ok for page in cormorant.fetch(pages, engine=engine, concurrency=12, per_host=2, timeout=10))
+    assert rude.peak() == 2
+
+
+@every_engine
+def test_one_plain_function_runs_everywhere(engine: str, rude: Rude) -> None:
+    pages = [rude.url(f"/ok/{number}") for number in range(20)]
+    results = list(cormorant.map(engine_jobs.path_of, pages, engine=engine, concurrency=5, timeout=10))
+    assert sorted(result.value for result in results) == sorted(pages)
+    assert sorted(result.index for result in results) == list(range(20))
+    assert all(result.ok and result.item == result.value for result in results)
+
+
+@every_concurrent_engine
+def test_get_inside_a_job_lets_the_others_run(engine: str, rude: Rude) -> None:
+    rude.clear_log()
+    pages = [rude.url(f"/slow/0.3?{number}") for number in range(6)]
+    results = list(cormorant.map(engine_jobs.status_of, pages, engine=engine, concurrency=6, timeout=10))
+    assert [result.value for result in results] == [200] * 6
+    assert rude.peak() == 6
+
+
+@every_engine
+def test_a_functions_exception_is_its_own_items_failure(engine: str) -> None:
+    results = list(cormorant.map(engine_jobs.refuse, ["this"], engine=engine, timeout=10))
+    assert [(result.ok, result.kind, result.message) for result in results] == [
+        (False, Kind.CALLBACK, "ValueError: cannot do this")
+    ]
+    assert "in refuse" in (results[0].traceback or "")
+
+
+@every_engine
+def test_a_function_that_leaves_takes_nobody_along(engine: str) -> None:
+    results = sorted(cormorant.map(engine_jobs.leave, range(6), engine=engine, timeout=10), key=lambda one: one.index)
+    assert [result.value for result in results] == [0, 1, 2, None, 4, 5]
+    assert results[3].kind is Kind.CALLBACK
+
+
+@every_engine
+@pytest.mark.parametrize("function", [engine_jobs.sleep_seconds, engine_jobs.spin_seconds], ids=["blocks", "spins"])
+def test_a_function_past_its_deadline_frees_its_slot(engine: str, function: object) -> None:
+    start = time.monotonic()
+    results = list(cormorant.map(function, [4.0, 0.0, 0.1], engine=engine, concurrency=1, timeout=0.7))  # type: ignore[arg-type]
+    assert {result.item: result.kind for result in results} == {4.0: Kind.TIMEOUT, 0.0: None, 0.1: None}
+    assert time.monotonic() - start < 3.9
+
+
+@every_engine
+def test_a_fetch_inside_a_function_ends_with_the_functions_deadline(engine: str, rude: Rude, tmp_path: Path) -> None:
+    items = [(rude.url("/hang"), str(tmp_path / "left"))]
+    results = list(cormorant.map(engine_jobs.clean_up_when_late, items, engine=engine, concurrency=2, timeout=0.6))
+    assert [result.kind for result in results] in ([Kind.TIMEOUT], [Kind.CALLBACK])
+    if engine not in PROCESSES:  # a killed process runs no `finally`
+        wait_until((tmp_path / "left").exists)  # an abandoned thread gets there a moment later
+
+
+@every_engine
+def test_except_exception_does_not_swallow_the_deadline(engine: str) -> None:
+    assert not issubclass(cormorant.DeadlineExceeded, Exception)
+    results = list(cormorant.map(engine_jobs.sleep_seconds, [3.0], engine=engine, timeout=0.5))
+    assert [result.kind for result in results] == [Kind.TIMEOUT]
+
+
+@every_engine
+def test_closing_the_generator_stops_the_work_behind_it(engine: str, rude: Rude) -> None:
+    rude.clear_log()
+    pages = [rude.url("/ok/0"), *(rude.url(f"/slow/0.2?{number}") for number in range(200))]
+    outcomes = cormorant.fetch(pages, engine=engine, concurrency=4, timeout=30)
+    assert next(outcomes).ok
+    start = time.monotonic()
+    outcomes.close()
+    assert time.monotonic() - start < 4
+    at_close = len(rude.log())
+    time.sleep(0.5)
+    assert len(rude.log()) == at_close < 20
+
+
+@every_engine
+def test_an_async_function_runs_under_asyncio_only(engine: str, rude: Rude) -> None:
+    if engine == "asyncio":
+        results = list(cormorant.map(engine_jobs.await_status, [rude.url("/ok")], engine=engine))
+        assert [result.value for result in results] == [200]
+    else:
+        with pytest.raises(UsageError, match="'asyncio' only"):
+            list(cormorant.map(engine_jobs.await_status, [rude.url("/ok")], engine=engine))
+
+
+def test_an_async_function_past_its_deadline_is_cancelled() -> None:
+    results = list(cormorant.map(engine_jobs.await_sleep, [9.0, 0.0], engine="asyncio", concurrency=1, timeout=0.3))
+    assert {result.item: result.kind for result in results} == {9.0: Kind.TIMEOUT, 0.0: None}
+
+
+def test_get_in_an_async_function_says_what_to_write(rude: Rude) -> None:
+    (result,) = cormorant.map(engine_jobs.get_without_await, [rude.url("/ok")], engine="asyncio")
+    assert "await cormorant.aget" in (result.message or "")
+
+
+@every_engine
+def test_the_callback_runs_at_the_callers(engine: str) -> None:
+    called: list[tuple[int, int, str]] = []
+
+    def note(result: cormorant.Result) -> None:
+        called.append((result.value, os.getpid(), threading.current_thread().name))
+
+    values = [result.value for result in cormorant.map(engine_jobs.double, [1, 2, 3], engine=engine, callback=note)]
+    assert [value for value, _, _ in called] == values
+    assert {(pid, name) for _, pid, name in called} == {(os.getpid(), threading.current_thread().name)}
+
+
+@every_engine
+def test_parse_runs_beside_the_fetch(engine: str, rude: Rude) -> None:
+    pages = [rude.url("/ok/1"), rude.url("/status/404"), rude.url("/redir/1")]
+    outcomes = {page.url: page for page in cormorant.fetch(pages, engine=engine, parse=engine_jobs.title_length)}
+    assert outcomes[pages[0]].data == len(outcomes[pages[0]].body)
+    assert outcomes[pages[1]].data is None
+    assert outcomes[pages[2]].data == len(outcomes[pages[2]].body)
+
+
+@every_engine
+def test_a_parse_that_raises_keeps_the_page(engine: str, rude: Rude) -> None:
+    (outcome,) = cormorant.fetch([rude.url("/ok/1")], engine=engine, parse=engine_jobs.failing_parse)
+    assert (outcome.ok, outcome.kind, outcome.status) == (False, Kind.CALLBACK, 200)
+    assert outcome.message == "parse: KeyError: 'price'"
+    assert b"/ok/1" in outcome.body
+
+
+@every_engine
+def test_a_parse_may_fetch(engine: str, rude: Rude) -> None:
+    (outcome,) = cormorant.fetch([rude.url("/ok/1")], engine=engine, parse=engine_jobs.parse_that_fetches)
+    assert outcome.data == 200
+
+
+def test_an_async_parse_runs_under_asyncio(rude: Rude) -> None:
+    (outcome,) = cormorant.fetch([rude.url("/ok/1")], engine="asyncio", parse=engine_jobs.awaited_parse)
+    assert isinstance(outcome, cormorant.Page)
+    assert outcome.data == len(outcome.body)
+
+
+@every_engine
+def test_works_outside_the_main_thread(engine: str, rude: Rude) -> None:
+    got: list[object] = []
+
+    def run() -> None:
+        got.extend(page.status for page in cormorant.fetch([rude.url("/ok/1")], engine=engine))
+        got.extend(result.value for result in cormorant.map(engine_jobs.double, [4], engine=engine))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(20)
+    assert got == [200, 8]
+
+
+@every_process_engine
+def test_a_killed_workers_job_is_lost_and_the_rest_goes_on(engine: str) -> None:
+    items = [*"abcdef", "die", *"ghijkl"]
+    results = list(cormorant.map(engine_jobs.kill_own_process, items, engine=engine, concurrency=3, timeout=20))
+    assert {result.item: result.kind for result in results} == dict.fromkeys(items) | {"die": Kind.WORKER_LOST}
+    assert len(results) == len(items)
+
+
+@every_process_engine
+def test_a_lost_fetch_can_be_retried(engine: str, rude: Rude) -> None:
+    rude.clear_log()
+    pages = [rude.url(f"/slow/0.4?{number}") for number in range(6)]
+    outcomes = cormorant.fetch(pages, engine=engine, concurrency=3, timeout=20, retries=3)
+    killer = threading.Thread(target=_kill_a_busy_worker, args=(rude,))
+    killer.start()
+    got = sorted((page.url, page.status) for page in outcomes)
+    killer.join()
+    assert got == sorted((url, 200) for url in pages)
+
+
+def _kill_a_busy_worker(rude: Rude) -> None:
+    rude.wait_log(lambda hits: len(hits) >= 3)
+    os.kill(worker_pids()[0], signal.SIGKILL)
+
+
+def worker_pids() -> list[int]:
+    """Return the pids of this process's multiprocessing children (they hang below the fork server)."""
+    lines = subprocess.run(
+        ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    table = [(int(pid), int(ppid), words) for pid, ppid, words in (line.split(None, 2) for line in lines[1:])]
+    servers = {pid for pid, ppid, words in table if ppid == os.getpid() and "forkserver" in words}
+    return [pid for pid, ppid, words in table if ppid in servers or (ppid == os.getpid() and "spawn_main" in words)]
+
+
+@every_process_engine
+def test_killing_idle_workers_hangs_nothing(engine: str) -> None:
+    """An idle Pool worker holds the task queue's lock; killed, it takes the lock along."""
+    results = cormorant.map(engine_jobs.sleep_seconds, [0.0] * 3 + [0.2] * 12, engine=engine, concurrency=3, timeout=20)
+    got = [next(results)]
+    for round_ in range(3):
+        for pid in worker_pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        got.extend(next(results) for _ in range(2 + round_ % 2))
+    got.extend(results)
+    assert len(got) == 15
+    assert {result.kind for result in got} <= {None, Kind.WORKER_LOST}
+    assert {result.index for result in got} == set(range(15))
+
+
+@every_process_engine
+def test_an_unpicklable_result_costs_its_own_item_only(engine: str) -> None:
+    results = list(cormorant.map(engine_jobs.unpicklable, range(6), engine=engine, concurrency=2, timeout=20))
+    kinds = {result.item: result.kind for result in results}
+    assert kinds == {0: None, 1: None, 2: None, 3: Kind.CALLBACK, 4: None, 5: None}
+    assert "cannot travel" in next(result.message or "" for result in results if result.item == 3)
+
+
+@every_process_engine
+def test_an_unpicklable_item_costs_its_own_item_only(engine: str) -> None:
+    items = [1, threading.Lock(), 3]
+    results = list(cormorant.map(engine_jobs.unpicklable, items, engine=engine, timeout=20))
+    assert sorted(str(result.kind) for result in results) == ["None", "callback", "callback"]
+
+
+@every_process_engine
+def test_a_function_that_cannot_travel_is_refused_with_the_fix(engine: str) -> None:
+    with pytest.raises(UsageError, match="top level of a module"):
+        list(cormorant.map(lambda item: item, [1], engine=engine))
+
+
+@every_process_engine
+def test_no_orphans_when_the_parent_is_killed(engine: str, tmp_path: Path) -> None:
+    code = (
+        "import engine_jobs, cormorant\n"
+        "if __name__ == '__main__':\n"
+        f"    items = [({str(tmp_path)!r}, 60.0)] * 3\n"
+        f"    list(cormorant.map(engine_jobs.note_pid, items, engine={engine!r}, concurrency=3))\n"
+    )
+    script = tmp_path.parent / f"{tmp_path.name}.py"
+    script.write_text(code)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    parent = subprocess.Popen([sys.executable, str(script)], env=environment)
+    end = time.monotonic() + 20
+    while len(os.listdir(tmp_path)) < 3:
+        assert time.monotonic() < end, "the workers never began"
+        time.sleep(0.02)
+    parent.kill()
+    parent.wait()
+    pids = [int(name) for name in os.listdir(tmp_path)]
+    end = time.monotonic() + 5
+    while alive := [pid for pid in pids if is_alive(pid)]:
+        assert time.monotonic() < end, f"orphans: {alive}"
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(state.strip()) and not state.strip().startswith("Z")
+
+
+@every_engine
+def test_ten_thousand_jobs_leave_nothing_behind(engine: str) -> None:
+    def run(jobs: int) -> tuple[int, int]:
+        total = sum(
+            result.value for result in cormorant.map(engine_jobs.double, range(jobs), engine=engine, concurrency=4)
+        )
+        assert total == jobs * (jobs - 1)
+        gc.collect()
+        return len(gc.get_objects()), open_descriptors()
+
+    run(200)
+    objects, descriptors = run(200)
+    more_objects, more_descriptors = run(10_000)
+    assert more_objects - objects < 500
+    assert more_descriptors - descriptors <= 2
+
+
+def test_threads_stuck_for_good_do_not_keep_the_interpreter_from_leaving(tmp_path: Path) -> None:
+    script = tmp_path / "stuck.py"
+    script.write_text(
+        "import threading, cormorant\n"
+        "def stuck(item): threading.Event().wait()\n"
+        "print([r.kind.value for r in cormorant.map(stuck, [1, 2], engine='thread', concurrency=2, timeout=0.3)])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=15, check=False
+    )
+    assert (done.stdout, done.returncode) == ("['timeout', 'timeout']\n", 0), done.stderr
