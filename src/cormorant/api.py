@@ -28,6 +28,7 @@ from cormorant.scheduler import FetchPolicies, FetchScheduler, failure_of, first
 from cormorant.transport import Curl
 from cormorant.worker import Worker
 
+SAYS_NOTHING_TO_MAP = ("retries", "per_host", "delay", "header", "keep_duplicates")
 NOTHING_YET = object()  # an item source yields it when it has none at the moment
 
 
@@ -106,8 +107,7 @@ def map(
     the job is ended (or its thread abandoned) and the result says `timeout`. An `async def` function runs under
     engine 'asyncio' only.
     """
-    chosen = Options.of(options)
-    worker = open_map(function, items, chosen)
+    worker = open_map(function, items, Options.of(options))
     return worker.run() if callback is None else _called_back(worker.run(), callback)
 
 
@@ -155,6 +155,9 @@ def open_map(
     """Build the worker behind `map`. `items` may yield NOTHING_YET."""
     if not callable(function):
         raise UsageError(f"map needs a function, not {type(function).__name__}: cormorant.map(function, items)")
+    for word in SAYS_NOTHING_TO_MAP:
+        if getattr(options, word) != getattr(Options(), word):
+            raise UsageError(f"{word} is for lists of URLs, and map cannot see your requests: leave it out")
     return Worker(
         ItemScheduler(iter(items), options.timeout, NOTHING_YET),
         options.engine,
@@ -175,7 +178,7 @@ def _width(options: Options, entries: Iterable[Any]) -> int:
 def _entries(texts: Iterable[str]) -> Iterable[Entry | None]:
     if isinstance(texts, str | bytes):
         raise UsageError("give a list of URLs, not one text: fetch([url]); for one page there is cormorant.get(url)")
-    numbered = ((text, number) for number, text in enumerate(texts, 1))
+    numbered = ((text.rstrip("\r\n"), number) for number, text in enumerate(texts, 1))  # the lines of a file, too
     return list(numbered) if isinstance(texts, Sized) else numbered
 
 

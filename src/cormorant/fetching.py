@@ -10,8 +10,8 @@ from typing import Any, TypeGuard
 import msgspec
 
 from cormorant.engines import job
-from cormorant.messages import Failure, Kind, Outcome, Page, Request
-from cormorant.policies.redirects import ended, points_elsewhere
+from cormorant.messages import Failure, Kind, Outcome, Page, Request, failed
+from cormorant.policies.redirects import points_elsewhere
 
 Parse = Callable[[Page], Any]
 
@@ -79,4 +79,4 @@ def _is_parsed(page: Outcome) -> TypeGuard[Page]:
 
 def _parse_failed(page: Page, error: Exception) -> Failure:
     fault = job.fault_of(error)
-    return ended(page, Kind.CALLBACK, f"parse: {fault.message}")
+    return failed(page, Kind.CALLBACK, f"parse: {fault.message}")

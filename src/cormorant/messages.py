@@ -236,6 +236,29 @@ class Finished(enum.Enum):
 FINISHED: Final = Finished.FINISHED
 
 
+def failed(page: Page, kind: Kind, message: str, phase: str | None = None) -> Failure:
+    """Return the failure a page turned into, keeping what is known of the page."""
+    return Failure(
+        kind=kind,
+        message=message,
+        phase=phase,
+        url=page.url,
+        status=page.status,
+        headers=page.headers,
+        body=page.body,
+        input=page.input,
+        line=page.line,
+        final_url=page.final_url,
+        attempts=page.attempts,
+        redirects=page.redirects,
+        fetched_at=page.fetched_at,
+        timings=page.timings,
+        ip=page.ip,
+        http_version=page.http_version,
+        data=page.data,
+    )
+
+
 def first_value(headers: Headers, name: str) -> str | None:
     """Return the first value of header `name`, whatever its case, or None."""
     wanted = name.lower()

@@ -72,6 +72,7 @@ class FetchScheduler:
         self._entries = entries
         self._frontier = frontier
         self._policies = policies
+        self._has_room, self._delay = policies.politeness.has_room, policies.politeness.delay
         self._hosts: dict[str, _Host] = {}
         self._ready: list[tuple[float, int, str]] = []
         self._later: list[tuple[float, int, Request]] = []
@@ -111,7 +112,7 @@ class FetchScheduler:
         host = self._hosts[name]
         host.listed = False
         host.active += 1
-        host.next_at = now + self._policies.politeness.delay
+        host.next_at = now + self._delay
         request = self._frontier.take(name)
         msgspec.structs.force_setattr(request, "released_at", now)  # still ours alone; a copy costs a microsecond
         self._list(name, host)
@@ -171,10 +172,10 @@ class FetchScheduler:
         if host.listed:
             return
         if self._frontier.has(name):
-            if self._policies.politeness.has_room(host.active):
+            if self._has_room(host.active):
                 host.listed = True
                 heapq.heappush(self._ready, (host.next_at, next(self._order), name))
-        elif not host.active and not self._policies.politeness.delay:
+        elif not host.active and not self._delay:
             del self._hosts[name]
 
     # --- coming home ---

@@ -38,9 +38,9 @@ def origin(url: str) -> str:
     return text if at < 0 else text[: text.index("//") + 2] + text[at + 1 :]
 
 
-def host_and_port(url: str) -> tuple[str, int]:
-    """Return the host (an IPv6 address in its brackets) and the port of a clean URL."""
-    scheme, _, rest = origin(url).partition("://")
+def host_and_port(origin: str) -> tuple[str, int]:
+    """Return the host (an IPv6 address in its brackets) and the port of an origin."""
+    scheme, _, rest = origin.partition("://")
     host, colon, port = rest.rpartition(":")
     if colon and not port.endswith("]"):
         return host, int(port)

@@ -129,6 +129,23 @@ def test_interrupt_ends_a_fetch_under_way(rude: Rude) -> None:
     driver.close()
 
 
+def test_interrupt_finds_the_connection_that_is_in_use(rude: Rude) -> None:
+    """With several kept connections it is the hung one that ends, not the one opened last."""
+    driver = BlockingDriver(Curl(Options()))
+    for host in ("127.0.0.1", "localhost"):
+        assert driver.fetch(asking(rude.url("/ok", host=host))).ok
+    came: list[Outcome] = []
+    fetching = threading.Thread(target=lambda: came.append(driver.fetch(asking(rude.url("/hang"), 20.0))))
+    fetching.start()
+    first, _, hung = rude.wait_log(lambda hits: len(hits) == 3)
+    driver.transport.interrupt()
+    fetching.join(5)
+    assert not fetching.is_alive()
+    assert hung.port == first.port
+    assert came[0].kind is Kind.CANCELLED
+    driver.close()
+
+
 def test_interrupt_ends_a_fetch_that_still_connects(deaf_url: str) -> None:
     """The same while the connection is not there yet."""
     driver = BlockingDriver(Curl(Options(connect_timeout=30)))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import cormorant
 from cormorant.errors import UsageError
 from cormorant.options import Options
 from cormorant.transport import Curl
@@ -42,3 +43,9 @@ def test_headers_come_in_three_forms(header: Any) -> None:
 def test_a_proxy_cannot_be_guarded() -> None:
     with pytest.raises(UsageError, match="the proxy dials"):
         Curl(Options(proxy="http://127.0.0.1:1", allow_private=False))
+
+
+@pytest.mark.parametrize("words", [{"retries": 1}, {"delay": 1.0}, {"header": {"X-A": "b"}}], ids=str)
+def test_map_refuses_what_it_would_not_look_at(words: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="leave it out"):
+        cormorant.map(str, ["item"], **words)

@@ -35,6 +35,7 @@ class GeventEngine:
         self._hub: Any = get_hub()
         self._transport: EventedTransport = setup.transports.evented(self)
         self._jobs: dict[int, Any] = {}
+        self._idle: list[Any] = []
         self._limits: dict[int, Any] = {}
         self._ended: list[Done] = []
         self._collector: Any = None
@@ -48,24 +49,35 @@ class GeventEngine:
     # --- Engine ---
 
     def start(self, ticket: int, argument: Any, seconds: float) -> None:
-        """Spawn the job; it first runs when the loop does."""
+        """Give the job to an idle greenlet, or spawn one; it first runs when the loop does."""
         running = job.Job(ticket, time.monotonic() + seconds, self)
-        self._jobs[ticket] = gevent.spawn(self._run, running, argument)
+        if self._idle:
+            self._jobs[ticket] = bird = self._idle.pop()
+            self._hub.loop.run_callback(bird.switch, (running, argument))
+        else:
+            self._jobs[ticket] = gevent.spawn(self._fly, running, argument)
         if self._alarm is not None:
             self._alarm.arm()
             limit = self._limits[ticket] = self._hub.loop.timer(seconds)
             limit.start(self._end_late, ticket)
 
-    def _run(self, running: job.Job, argument: Any) -> None:
-        self._end(job.run(running, self._work, argument))
+    def _fly(self, running: job.Job, argument: Any) -> None:
+        """Run one job after the other; spawning a greenlet costs more than all its switches."""
+        me = gevent.getcurrent()
+        while self._end(job.run(running, self._work, argument)):
+            self._idle.append(me)
+            running, argument = self._hub.switch()
 
-    def _end(self, done: Done) -> None:
+    def _end(self, done: Done) -> bool:
+        """Take a job's end; returns False when it was ended otherwise before."""
         limit = self._limits.pop(done.ticket, None)
         if limit is not None:
             limit.close()
-        if self._jobs.pop(done.ticket, None) is not None:
-            self._ended.append(done)
-            self._wake_collector()
+        if self._jobs.pop(done.ticket, None) is None:
+            return False
+        self._ended.append(done)
+        self._wake_collector()
+        return True
 
     def _end_late(self, ticket: int) -> None:
         bird = self._jobs.get(ticket)
@@ -99,7 +111,8 @@ class GeventEngine:
         if self._closed:
             return
         self._closed = True
-        birds, self._jobs = list(self._jobs.values()), {}
+        birds, self._jobs = [*self._jobs.values(), *self._idle], {}
+        self._idle = []
         gevent.killall(birds, block=True, timeout=1.0)
         for limit in self._limits.values():
             limit.close()

@@ -49,6 +49,7 @@ class GreenletEngine:
         self._hub = greenlet.getcurrent()
         self._started: list[tuple[int, Any, float]] = []
         self._jobs: dict[int, greenlet.greenlet] = {}
+        self._idle: list[greenlet.greenlet] = []
         self._deadlines: list[tuple[float, int]] = []
         self._ended: list[Done] = []
         self._wake_at: float | None = None
@@ -78,13 +79,19 @@ class GreenletEngine:
     def _switch_into_started(self) -> None:
         started, self._started = self._started, []
         for ticket, argument, ends_at in started:
-            bird = self._jobs[ticket] = greenlet.greenlet(self._run, self._hub)
+            bird = self._jobs[ticket] = self._idle.pop() if self._idle else greenlet.greenlet(self._fly, self._hub)
             bird.switch(job.Job(ticket, ends_at, self), argument)
 
-    def _run(self, running: job.Job, argument: Any) -> None:
-        done = job.run(running, self._work, argument)
-        if self._jobs.pop(done.ticket, None) is not None:
+    def _fly(self, running: job.Job, argument: Any) -> None:
+        """Run one job after the other; a greenlet is cheap to make, but cheaper to use again."""
+        me = greenlet.getcurrent()
+        while True:
+            done = job.run(running, self._work, argument)
+            if self._jobs.pop(done.ticket, None) is None:
+                return  # it was ended from outside, or the engine is closed
             self._ended.append(done)
+            self._idle.append(me)
+            running, argument = self._hub.switch()
 
     def _one_round(self, give_up_at: float | None) -> None:
         """Poll once, move the bytes, switch into the jobs whose pages are back, end those that are late."""
@@ -118,7 +125,8 @@ class GreenletEngine:
             return
         self._closed = True
         self._started.clear()
-        birds, self._jobs = list(self._jobs.values()), {}
+        birds, self._jobs = [*self._jobs.values(), *self._idle], {}
+        self._idle = []
         for bird in birds:
             bird.parent = greenlet.getcurrent()
             bird.throw()

@@ -29,9 +29,11 @@ class SeenURLs:
         fingerprint = (hash(url) & _MASK) or 1  # 0 marks an empty slot
         part = fingerprint % PARTS
         table = self._tables[part]
-        slot = _find(table, fingerprint)
-        if table[slot] == fingerprint:
-            return False
+        slot = (fingerprint // PARTS) % len(table)
+        if table[slot]:  # taken: look on
+            slot = _find(table, fingerprint)
+            if table[slot]:
+                return False
         table[slot] = fingerprint
         self._used[part] += 1
         if self._used[part] > FULL * len(table):

@@ -14,7 +14,7 @@ import msgspec
 
 from cormorant import urls
 from cormorant.errors import BadURL
-from cormorant.messages import Failure, Kind, Page, Redirect, Request
+from cormorant.messages import Failure, Kind, Page, Redirect, Request, failed
 
 FOLLOWED = frozenset((301, 302, 303, 307, 308))
 CARRIED_ACROSS_ORIGINS = frozenset(("accept", "accept-language", "user-agent"))
@@ -38,16 +38,16 @@ class Redirects:
         if location is None:
             return None
         if len(request.redirects) >= self.limit:
-            return ended(page, Kind.REDIRECT, f"more than {self.limit} redirects")
+            return failed(page, Kind.REDIRECT, f"more than {self.limit} redirects")
         try:
             # Headers are read as Latin-1; a Location in raw UTF-8 is meant as UTF-8 (browsers agree).
             target, _ = urls.split_credentials(urls.clean(_as_utf8(location), request.target))
         except BadURL as error:
             kind = Kind.BLOCKED if "scheme" in str(error) else Kind.REDIRECT
-            return ended(page, kind, f"redirect to {location[:200]!r}: {error}")
+            return failed(page, kind, f"redirect to {location[:200]!r}: {error}")
         left = request.seconds - page.timings.total
         if left <= 0:
-            return ended(page, Kind.TIMEOUT, "the time was up after a redirect")
+            return failed(page, Kind.TIMEOUT, "the time was up after a redirect")
         return _hop(request, page, target, left)
 
 
@@ -69,14 +69,6 @@ def _hop(request: Request, page: Page, target: str, seconds_left: float) -> Requ
         seconds=seconds_left,
         redirects=(*request.redirects, hop),
     )
-
-
-def ended(page: Page, kind: Kind, message: str) -> Failure:
-    """Return the failure a page turned into, keeping what is known of the page."""
-    known = {
-        name: getattr(page, name) for name in Failure.__struct_fields__ if name not in ("kind", "message", "phase")
-    }
-    return Failure(kind=kind, message=message, **known)
 
 
 def _as_utf8(value: str) -> str:

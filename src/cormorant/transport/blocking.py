@@ -16,7 +16,6 @@ class BlockingCurl:
 
     def __init__(self, options: Options) -> None:
         self._exchange: Exchange | None = Exchange(options, Connections())
-        self._interrupted = False
         if threading.current_thread() is threading.main_thread():
             # Python runs signal handlers between bytecodes: without some, Ctrl-C would wait for the page.
             self._exchange.curl.setopt(pycurl.NOPROGRESS, 0)
@@ -35,7 +34,7 @@ class BlockingCurl:
 
     def _perform(self, exchange: Exchange, request: Request) -> Outcome:
         exchange.load(request)
-        if self._interrupted:
+        if exchange.is_interrupted:
             return exchange.outcome((pycurl.E_ABORTED_BY_CALLBACK, "stopped before it began"))
         try:
             exchange.curl.perform()
@@ -46,7 +45,6 @@ class BlockingCurl:
 
     def interrupt(self) -> None:
         """Make a `fetch` in another thread return soon."""
-        self._interrupted = True
         if self._exchange is not None:
             self._exchange.interrupt()
 

@@ -21,8 +21,8 @@ from cormorant.interfaces import Deliver, Loop
 from cormorant.messages import Failure, Kind, Request, Timings
 from cormorant.options import Options
 from cormorant.transport.exchange import Connections, Exchange, ca_options
-from cormorant.transport.resolver import Question, Resolved, Resolver, lookup, name_in
-from cormorant.urls import host_and_port
+from cormorant.transport.resolver import Question, Resolved, Resolver, dialled, lookup
+from cormorant.urls import origin
 
 Hop: TypeAlias = tuple[Exchange, int]  # a handle, and which of its loads
 
@@ -61,9 +61,8 @@ class EventedCurl:
 
     def start(self, request: Request, deliver: Deliver) -> Hop | _Named:
         """Begin one hop; `deliver(outcome)` follows exactly once."""
-        host, port = host_and_port(request.target)
-        name = name_in(host) if not self._options.proxy else None  # a proxy looks names up itself
-        if name is None:
+        host, port, name = dialled(origin(request.target))
+        if name is None or self._options.proxy:  # a proxy looks names up itself
             return self._begin(request, deliver)
         known = self._resolver.kept(name) if self._resolver is not None else None
         if known is not None and known.addresses:
@@ -166,7 +165,7 @@ class EventedCurl:
         """Go on with a hop whose name was looked up, within what is left of its time."""
         left = request.seconds - waited
         if resolved.addresses and left > 0:
-            host = host_and_port(request.target)[0]
+            host = dialled(origin(request.target))[0]
             rest = msgspec.structs.replace(request, seconds=left)
             named.hop = self._begin(rest, deliver, (host, port, resolved.addresses))
             named.hop[0].name_seconds = waited

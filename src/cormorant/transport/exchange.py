@@ -15,11 +15,12 @@ import ssl
 import time
 from typing import Any
 
+import msgspec
 import pycurl
 
 from cormorant.errors import UsageError
 from cormorant.interfaces import Deliver
-from cormorant.messages import Failure, Headers, Kind, Outcome, Page, Request, Timings
+from cormorant.messages import Failure, Headers, Kind, Outcome, Page, Request, Timings, failed, first_value
 from cormorant.options import Options
 from cormorant.transport import guard
 from cormorant.transport.decode import decode
@@ -30,6 +31,7 @@ QUICK_EXIT = 322  # CURLOPT_QUICK_EXIT, unnamed in pycurl: else closing a handle
 SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, unnamed too: a proxy's own answer is no page
 NO_BODY_READS_BYTES = 64 * 1024  # with no_body, a smaller body is read away to keep the connection
 MAX_CONNECTION_AGE_SECONDS = 600
+CURL_HTTP_VERSION_1_1 = 2
 HTTP_VERSIONS = {1: "1.0", 2: "1.1", 3: "2", 4: "2", 5: "2", 30: "3", 31: "3"}
 
 PREREQ_OK, PREREQ_ABORT = int(pycurl.PREREQFUNC_OK), int(pycurl.PREREQFUNC_ABORT)
@@ -38,7 +40,7 @@ Connection = tuple[str, str, int, int]
 
 
 class Connections:
-    """Which descriptor carries which HTTP/1 connection: shared by the handles of one transport.
+    """Which descriptor carries which connection: shared by the handles of one transport.
 
     libcurl hands a kept connection out again without a look at it when it was used within the last second
     (lib/conncache.c), and then takes bytes a server sent too much for the answer to the NEXT request: a wrong
@@ -46,16 +48,26 @@ class Connections:
     """
 
     def __init__(self) -> None:
-        self._poll_of: dict[Connection, select.poll] = {}
+        self._known: dict[Connection, tuple[int, select.poll | None]] = {}
         self._connection_on: dict[int, Connection] = {}
         self._distrusted: set[Connection] = set()
 
-    def remember(self, connection: Connection, descriptor: int) -> None:
-        """Note a new connection; a descriptor used again forgets the old one, so this is bounded by open files."""
-        self._poll_of.pop(self._connection_on.get(descriptor, connection), None)
+    def remember(self, connection: Connection, descriptor: int, one_at_a_time: bool) -> None:
+        """Note a new connection; a descriptor used again forgets the old one, so this is bounded by open files.
+
+        Where several answers travel at once (HTTP/2) readable bytes say nothing, and are not looked at.
+        """
+        self._known.pop(self._connection_on.get(descriptor, connection), None)
         self._connection_on[descriptor] = connection
-        poll = self._poll_of[connection] = select.poll()
-        poll.register(descriptor, select.POLLIN)
+        poll = select.poll() if one_at_a_time else None
+        if poll is not None:
+            poll.register(descriptor, select.POLLIN)
+        self._known[connection] = (descriptor, poll)
+
+    def descriptor_of(self, connection: Connection) -> int | None:
+        """Return what carries a connection that was used before."""
+        known = self._known.get(connection)
+        return known[0] if known is not None else None
 
     def distrust(self, connection: Connection) -> None:
         """Have the connection replaced before it is used again."""
@@ -66,8 +78,8 @@ class Connections:
         if connection in self._distrusted:
             self._distrusted.discard(connection)
             return False
-        poll = self._poll_of.get(connection)
-        return poll is None or not poll.poll(0)
+        known = self._known.get(connection)
+        return known is None or known[1] is None or not known[1].poll(0)
 
 
 class _HandedOver(socket.socket):
@@ -94,6 +106,7 @@ class Exchange:
         "_guarded",
         "_head",
         "_loaded_headers",
+        "_loaded_seconds",
         "_max_body",
         "_no_body",
         "_plain",
@@ -103,6 +116,7 @@ class Exchange:
         "_told",
         "curl",
         "deliver",
+        "is_interrupted",
         "loads",
         "name_seconds",
         "request",
@@ -121,10 +135,12 @@ class Exchange:
         self._max_body = options.max_body
         self._no_body = options.no_body
         self._loaded_headers: Headers = ()
+        self._loaded_seconds = 0.0
         self._plain = True
         self._refusal: tuple[Kind, str] | None = None
         self._surplus = self._fresh = self._dialled = False
         self._told = ""
+        self.is_interrupted = False
         self.loads = 0
         self.name_seconds = 0.0
         self._queued = self._fetched_at = 0.0
@@ -162,7 +178,7 @@ class Exchange:
         """Make the handle ready for one hop."""
         self.request = request
         self._refusal = None
-        self._connection = None
+        self._connection = self._descriptor = None
         self._surplus = self._dialled = False
         self._discarded = 0
         self.loads += 1
@@ -170,7 +186,9 @@ class Exchange:
         self._head.clear()
         self._chunks.clear()
         self.curl.setopt(pycurl.URL, request.target)
-        self.curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(request.seconds))
+        if request.seconds != self._loaded_seconds:
+            self.curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(request.seconds))
+            self._loaded_seconds = request.seconds
         if request.headers != self._loaded_headers:
             self.curl.setopt(pycurl.HTTPHEADER, [ACCEPT_ENCODING, *_lines(request.headers)])
             self._loaded_headers = request.headers
@@ -212,11 +230,15 @@ class Exchange:
         return self._surplus
 
     def interrupt(self) -> None:
-        """Make a blocking transfer on this handle end soon; from any thread."""
-        self._refusal = (Kind.CANCELLED, "stopped before it ended")
-        if self._descriptor is not None:
+        """Make a blocking transfer on this handle end soon, and every later one at once; from any thread."""
+        self.is_interrupted = True  # libcurl would make a hop again whose kept connection broke
+        connection = self._connection  # None: it still dials
+        descriptor = self._connections.descriptor_of(connection) if connection is not None else None
+        if descriptor is None:
+            descriptor = self._descriptor
+        if descriptor is not None:
             try:
-                with socket.socket(fileno=os.dup(self._descriptor)) as same:
+                with socket.socket(fileno=os.dup(descriptor)) as same:
                     same.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass  # not connected, or closed a moment ago: it ends by itself
@@ -225,6 +247,8 @@ class Exchange:
 
     def _open_socket(self, _purpose: int, address: Any) -> Any:
         self._dialled = True
+        if self.is_interrupted:
+            return pycurl.SOCKET_BAD
         if self._guarded and not guard.is_public(address.addr[0]):
             self._refusal = (Kind.BLOCKED, f"address {address.addr[0]} is private (allow_private is off)")
             return pycurl.SOCKET_BAD
@@ -244,6 +268,8 @@ class Exchange:
 
     def _before_request(self, ip: str, local_ip: str, port: int, local_port: int) -> int:
         self._connection = (ip, local_ip, port, local_port)
+        if self.is_interrupted:
+            return PREREQ_ABORT
         if self._connections.may_be_used(self._connection):
             return PREREQ_OK
         self._surplus = True
@@ -258,53 +284,63 @@ class Exchange:
 
     def outcome(self, error: tuple[int, str] | None) -> Outcome:
         """Return what the hop gave; `error` is libcurl's code and words, or None."""
-        get, request = self.curl.getinfo, self.request
         status, headers = parse_head(self._head)
-        version: int = get(pycurl.INFO_HTTP_VERSION)
-        if version <= 2 and self._connection is not None:
+        if self._connection is not None:
             self._note_connection(self._connection, headers)
         timings, phase = self._timings()
-        known: dict[str, Any] = {
-            "url": request.url,
-            "input": request.input,
-            "line": request.line,
-            "final_url": request.target,
-            "attempts": request.attempts,
-            "redirects": request.redirects,
-            "fetched_at": self._fetched_at,
-            "timings": timings,
-            "ip": get(pycurl.PRIMARY_IP) or None,
-            "http_version": HTTP_VERSIONS.get(version),
-            "headers": headers,
-        }
         if error is None and not status:
             error = (pycurl.E_WEIRD_SERVER_REPLY, "no final status line")
-        if error is not None and not (self._no_body and status):  # the head is all that was asked for
-            return self._failure(error, status, phase, known)
-        decoded = decode(self._chunks, content_encoding(headers), self._max_body)
+        if error is not None and not (self._no_body and status):  # with no_body the head is all that was asked for
+            return self._failure(error, status, headers, timings, phase)
+        coding = content_encoding(headers)
+        if coding is None:  # libcurl has seen to the limit
+            return self._page(status, headers, timings, b"".join(self._chunks))
+        decoded = decode(self._chunks, coding, self._max_body)
+        page = self._page(status, headers, timings, decoded.body)
         if decoded.problem is None:
-            return Page(status=status, body=decoded.body, **known)
-        message = decoded.message or decoded.problem.value
-        return Failure(kind=decoded.problem, message=message, phase="body", status=status, body=decoded.body, **known)
+            return page
+        return failed(page, decoded.problem, decoded.message or decoded.problem.value, "body")
+
+    def _page(self, status: int, headers: Headers, timings: Timings, body: bytes) -> Page:
+        request = self.request
+        return Page(
+            url=request.url,
+            status=status,
+            headers=headers,
+            body=body,
+            input=request.input,
+            line=request.line,
+            final_url=request.target,
+            attempts=request.attempts,
+            redirects=request.redirects,
+            fetched_at=self._fetched_at,
+            timings=timings,
+            ip=self.curl.getinfo(pycurl.PRIMARY_IP) or None,
+            http_version=HTTP_VERSIONS.get(self.curl.getinfo(pycurl.INFO_HTTP_VERSION)),
+        )
 
     def _note_connection(self, connection: Connection, headers: Headers) -> None:
         if self.curl.getinfo(pycurl.NUM_CONNECTS):
             descriptor = self.curl.getinfo(pycurl.ACTIVESOCKET)
             if descriptor >= 0:
-                self._connections.remember(connection, descriptor)
+                version = self.curl.getinfo(pycurl.INFO_HTTP_VERSION)
+                self._connections.remember(connection, descriptor, version <= CURL_HTTP_VERSION_1_1)
         if has_two_lengths(headers):
             self._connections.distrust(connection)
 
-    def _failure(self, error: tuple[int, str], status: int, phase: str, known: dict[str, Any]) -> Failure:
+    def _failure(self, error: tuple[int, str], status: int, headers: Headers, timings: Timings, phase: str) -> Failure:
         code, words = error
         kind = kind_of(code, words, self.curl.getinfo(pycurl.OS_ERRNO), bool(self._head), status != 0)
-        if self._refusal is not None:
+        if self.is_interrupted:
+            kind, words = Kind.CANCELLED, "stopped before it ended"
+        elif self._refusal is not None:
             kind, words = self._refusal
-        words = words or f"libcurl error {code}, without a word"
         body = b""
         if kind is Kind.TRUNCATED:
-            body = decode(self._chunks, content_encoding(known["headers"]), self._max_body).body
-        return Failure(kind=kind, message=words, phase=phase, status=status or None, body=body, **known)
+            body = decode(self._chunks, content_encoding(headers), self._max_body).body
+        page = self._page(status, headers, timings, body)
+        failure = failed(page, kind, words or f"libcurl error {code}, without a word", phase)
+        return failure if status else msgspec.structs.replace(failure, status=None)
 
     def _timings(self) -> tuple[Timings, str]:
         """Return the phases' lengths, and the phase in which the hop was when it ended."""
@@ -372,8 +408,9 @@ def content_encoding(headers: Headers) -> str | None:
 
 def has_two_lengths(headers: Headers) -> bool:
     """Return whether an answer states its length twice, a smuggler's mark: RFC 9112 6.1 has its connection closed."""
-    names = {name.lower() for name, _ in headers}
-    return "transfer-encoding" in names and "content-length" in names
+    if not any(len(name) == 17 and name.lower() == "transfer-encoding" for name, _ in headers):
+        return False
+    return first_value(headers, "content-length") is not None
 
 
 def _status_of(line: bytes) -> int:

@@ -9,6 +9,7 @@ file, nsswitch, search domains) that the blocking engines use inside libcurl, so
 from __future__ import annotations
 
 import dataclasses
+import functools
 import heapq
 import itertools
 import socket
@@ -16,6 +17,8 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+
+from cormorant.urls import host_and_port
 
 MOST_THREADS = 256
 KEPT_NAMES = 10_000
@@ -148,6 +151,13 @@ def lookup(name: str) -> Resolved:
     except (OSError, UnicodeError) as error:
         return Resolved((), f"Could not resolve host: {name} ({error})")
     return Resolved(tuple(dict.fromkeys(str(entry[4][0]) for entry in found)))
+
+
+@functools.lru_cache(maxsize=4096)
+def dialled(origin: str) -> tuple[str, int, str | None]:
+    """Return host and port of a clean URL's origin, and the name to look up, if it is one."""
+    host, port = host_and_port(origin)
+    return host, port, name_in(host)
 
 
 def name_in(host: str) -> str | None:
