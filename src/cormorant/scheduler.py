@@ -41,7 +41,7 @@ from cormorant.policies.politeness import Politeness
 from cormorant.policies.redirects import Redirects
 from cormorant.policies.retries import Retries
 
-LOOK_AHEAD = 10_000  # most requests waiting in the frontier: what one busy host may make us read ahead
+LOOK_AHEAD = 10_000  # requests waiting in the frontier at which no more is read: what one busy host may cost
 READ_AT_ONCE = 200  # most lines read in one `next`, so that reading ahead never stalls the pages under way
 INPUT_PAUSE_SECONDS = 0.05  # how long to leave an input alone that has nothing yet
 
@@ -99,13 +99,11 @@ class FetchScheduler:
             return Wait() if self._under_way else FINISHED
         while self._later and self._later[0][0] <= now:
             self._queue(heapq.heappop(self._later)[2])
-        if self._is_host_ready(now):
+        ready = self._ready
+        if ready and ready[0][0] <= now:
             return self._start(now)
         input_paused = self._read_ahead(now)
-        return self._start(now) if self._is_host_ready(now) else self._wait(now, input_paused)
-
-    def _is_host_ready(self, now: float) -> bool:
-        return bool(self._ready) and self._ready[0][0] <= now
+        return self._start(now) if ready and ready[0][0] <= now else self._wait(now, input_paused)
 
     def _start(self, now: float) -> Fetch:
         name = heapq.heappop(self._ready)[2]
@@ -134,8 +132,11 @@ class FetchScheduler:
 
     def _read_ahead(self, now: float) -> bool:
         """Read lines until a host is ready; returns whether the input has nothing yet."""
+        if self._input_ended or len(self._frontier) >= LOOK_AHEAD:
+            return False
+        ready = self._ready
         for _ in range(READ_AT_ONCE):
-            if self._input_ended or len(self._frontier) >= LOOK_AHEAD or self._is_host_ready(now):
+            if ready and ready[0][0] <= now:
                 return False
             try:
                 entry = next(self._entries)

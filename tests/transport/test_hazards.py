@@ -75,7 +75,7 @@ def test_surplus_answer_is_never_taken_for_the_next_page(path: str, rude: Rude, 
     driver = drive()
     for number in range(5):
         driver.fetch(asking(rude.url(f"{path}?{number}")))
-        time.sleep(0.1 if path == "/surplus/0.05" else 0.02)  # on its way over loopback; no event tells us
+        time.sleep(0.5 if path == "/surplus/0.05" else 0.02)  # on its way over loopback; no event tells us
         url = rude.url(f"/ok/{number}")
         page = driver.fetch(asking(url))
         assert (page.kind, page.body) == (None, body(url)), page.message

@@ -13,7 +13,7 @@ import select
 import socket
 import ssl
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pycurl
@@ -284,29 +284,27 @@ class Exchange:
 
     def outcome(self, error: tuple[int, str] | None) -> Outcome:
         """Return what the hop gave; `error` is libcurl's code and words, or None."""
-        status, headers = parse_head(self._head)
+        head = parse_head(self._head)
         if self._connection is not None:
-            self._note_connection(self._connection, headers)
-        timings, phase = self._timings()
-        if error is None and not status:
+            self._note_connection(self._connection, head)
+        if error is None and not head.status:
             error = (pycurl.E_WEIRD_SERVER_REPLY, "no final status line")
-        if error is not None and not (self._no_body and status):  # with no_body the head is all that was asked for
-            return self._failure(error, status, headers, timings, phase)
-        coding = content_encoding(headers)
-        if coding is None:  # libcurl has seen to the limit
-            return self._page(status, headers, timings, b"".join(self._chunks))
-        decoded = decode(self._chunks, coding, self._max_body)
-        page = self._page(status, headers, timings, decoded.body)
+        if error is not None and not (self._no_body and head.status):  # the head was all that was asked for
+            return self._failure(error, head)
+        if head.is_plain:  # libcurl has seen to the limit
+            return self._page(head, b"".join(self._chunks))
+        decoded = decode(self._chunks, content_encoding(head.headers), self._max_body)
+        page = self._page(head, decoded.body)
         if decoded.problem is None:
             return page
         return failed(page, decoded.problem, decoded.message or decoded.problem.value, "body")
 
-    def _page(self, status: int, headers: Headers, timings: Timings, body: bytes) -> Page:
+    def _page(self, head: Head, body: bytes) -> Page:
         request = self.request
         return Page(
             url=request.url,
-            status=status,
-            headers=headers,
+            status=head.status,
+            headers=head.headers,
             body=body,
             input=request.input,
             line=request.line,
@@ -314,58 +312,56 @@ class Exchange:
             attempts=request.attempts,
             redirects=request.redirects,
             fetched_at=self._fetched_at,
-            timings=timings,
+            timings=self._timings(),
             ip=self.curl.getinfo(pycurl.PRIMARY_IP) or None,
             http_version=HTTP_VERSIONS.get(self.curl.getinfo(pycurl.INFO_HTTP_VERSION)),
         )
 
-    def _note_connection(self, connection: Connection, headers: Headers) -> None:
+    def _note_connection(self, connection: Connection, head: Head) -> None:
         if self.curl.getinfo(pycurl.NUM_CONNECTS):
             descriptor = self.curl.getinfo(pycurl.ACTIVESOCKET)
             if descriptor >= 0:
                 version = self.curl.getinfo(pycurl.INFO_HTTP_VERSION)
                 self._connections.remember(connection, descriptor, version <= CURL_HTTP_VERSION_1_1)
-        if has_two_lengths(headers):
+        if not head.is_plain and has_two_lengths(head.headers):
             self._connections.distrust(connection)
 
-    def _failure(self, error: tuple[int, str], status: int, headers: Headers, timings: Timings, phase: str) -> Failure:
+    def _failure(self, error: tuple[int, str], head: Head) -> Failure:
         code, words = error
-        kind = kind_of(code, words, self.curl.getinfo(pycurl.OS_ERRNO), bool(self._head), status != 0)
+        kind = kind_of(code, words, self.curl.getinfo(pycurl.OS_ERRNO), bool(self._head), head.status != 0)
         if self.is_interrupted:
             kind, words = Kind.CANCELLED, "stopped before it ended"
         elif self._refusal is not None:
             kind, words = self._refusal
         body = b""
         if kind is Kind.TRUNCATED:
-            body = decode(self._chunks, content_encoding(headers), self._max_body).body
-        page = self._page(status, headers, timings, body)
-        failure = failed(page, kind, words or f"libcurl error {code}, without a word", phase)
-        return failure if status else msgspec.structs.replace(failure, status=None)
+            body = decode(self._chunks, content_encoding(head.headers), self._max_body).body
+        page = self._page(head, body)
+        failure = failed(page, kind, words or f"libcurl error {code}, without a word", self._phase())
+        return failure if head.status else msgspec.structs.replace(failure, status=None)
 
-    def _timings(self) -> tuple[Timings, str]:
-        """Return the phases' lengths, and the phase in which the hop was when it ended."""
+    def _timings(self) -> Timings:
         get = self.curl.getinfo
         dns, connected = get(pycurl.NAMELOOKUP_TIME_T), get(pycurl.CONNECT_TIME_T)
         secured, asked = get(pycurl.APPCONNECT_TIME_T), get(pycurl.PRETRANSFER_TIME_T)
         began, total = get(pycurl.STARTTRANSFER_TIME_T), get(pycurl.TOTAL_TIME_T)
-        timings = Timings(
+        return Timings(
             queue=self._queued,
             dns=self.name_seconds + dns / 1e6,
-            connect=max(0, connected - dns) / 1e6,
-            tls=max(0, secured - connected) / 1e6,
-            first_byte=max(0, began - asked) / 1e6,
-            body=max(0, total - began) / 1e6 if began else 0.0,
+            connect=(connected - dns) / 1e6 if connected > dns else 0.0,
+            tls=(secured - connected) / 1e6 if secured > connected else 0.0,
+            first_byte=(began - asked) / 1e6 if began > asked else 0.0,
+            body=(total - began) / 1e6 if began else 0.0,
             total=self.name_seconds + total / 1e6,
         )
-        return timings, self._phase(connected)
 
-    def _phase(self, connected: int) -> str:
-        """Return the phase in which the hop ended; libcurl sets some of its times on failure too."""
+    def _phase(self) -> str:
+        """Return the phase in which the hop ended; of its times libcurl sets some on failure too."""
         if self._head:
             return "body"
         if self._connection is not None:
             return "first_byte"
-        if connected and self.request.target.startswith("https"):
+        if self.curl.getinfo(pycurl.CONNECT_TIME_T) and self.request.target.startswith("https"):
             return "tls"
         return "connect" if self._dialled else "dns"
 
@@ -374,43 +370,53 @@ class Exchange:
         self.curl.close()
 
 
-def parse_head(lines: list[bytes]) -> tuple[int, Headers]:
-    """Return the status and the headers of the last head in `lines`; 1xx heads before it and trailers are left out."""
-    status, inside = 0, False
+class Head(NamedTuple):
+    """What came before a body. `is_plain`: no Content-Encoding and no Transfer-Encoding among the headers."""
+
+    status: int
+    headers: Headers
+    is_plain: bool
+
+
+def parse_head(lines: list[bytes]) -> Head:
+    """Return the last head in `lines`; 1xx heads before it and trailers are left out. Status 0: no final one."""
+    status, inside, is_plain = 0, False, True
     pairs: list[tuple[str, str]] = []
     for line in lines:
         if not inside:
             if line.startswith(b"HTTP/"):
-                inside, pairs, status = True, [], _status_of(line)
+                inside, pairs, status, is_plain = True, [], _status_of(line), True
             continue
-        pair = _header_of(line)
+        pair, says_encoding = _header_of(line)
         if pair is not None:
             pairs.append(pair)
+            if says_encoding:
+                is_plain = False
         elif not line.strip():
             inside = False
         elif line[0] in b" \t" and pairs:  # a folded line, RFC 9112 5.2
             pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]} {line.decode('latin-1').strip()}".strip())
-    return (status if status >= 200 else 0), tuple(pairs)
+    return Head(status if status >= 200 else 0, tuple(pairs), is_plain)
 
 
 @functools.lru_cache(maxsize=1024)  # the same few lines come with every page of a host
-def _header_of(line: bytes) -> tuple[str, str] | None:
-    """Return name and value, or None for a line that is no header of its own."""
+def _header_of(line: bytes) -> tuple[tuple[str, str] | None, bool]:
+    """Return name and value (None for a line that is no header of its own), and whether it names an encoding."""
     name, colon, value = line.decode("latin-1").partition(":")
-    return (name, value.strip()) if colon and name[:1] not in " \t" else None
+    if not colon or name[:1] in " \t":
+        return None, False
+    return (name, value.strip()), name.lower() in ("content-encoding", "transfer-encoding")
 
 
 def content_encoding(headers: Headers) -> str | None:
     """Return the codings of the body in the order applied, over all header lines (RFC 9110 8.4), or None."""
-    values = [value for name, value in headers if len(name) == 16 and name.lower() == "content-encoding"]
+    values = [value for name, value in headers if name.lower() == "content-encoding"]
     return ", ".join(values) if values else None
 
 
 def has_two_lengths(headers: Headers) -> bool:
     """Return whether an answer states its length twice, a smuggler's mark: RFC 9112 6.1 has its connection closed."""
-    if not any(len(name) == 17 and name.lower() == "transfer-encoding" for name, _ in headers):
-        return False
-    return first_value(headers, "content-length") is not None
+    return None not in (first_value(headers, "transfer-encoding"), first_value(headers, "content-length"))
 
 
 def _status_of(line: bytes) -> int:
