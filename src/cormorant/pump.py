@@ -14,6 +14,8 @@ from typing import Any
 from cormorant.interfaces import AwaitedEngine, Engine, Scheduler
 from cormorant.messages import FINISHED, Fetch, Finished, Wait
 
+IDLE_SECONDS = 0.2  # with nothing under way no end can come: look whether `stop` was said
+
 Clock = Callable[[], float]
 
 
@@ -36,9 +38,12 @@ class _Filler:
             self.under_way += 1
         else:
             return None
-        if isinstance(step, Wait):
-            return None if step.until is None else max(0.0, step.until - self._clock())
-        return step
+        if not isinstance(step, Wait):
+            return step
+        patience = None if step.until is None else max(0.0, step.until - self._clock())
+        if self.under_way:
+            return patience
+        return IDLE_SECONDS if patience is None else min(patience, IDLE_SECONDS)
 
     def settle(self, ended: list[Any]) -> None:
         """Bring ended jobs home."""

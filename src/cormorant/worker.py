@@ -68,6 +68,11 @@ class Worker:
         self._failed: Counter[str] = Counter()
         self._statuses: Counter[int] = Counter()
 
+    @property
+    def width(self) -> int:
+        """How many jobs may be under way at once."""
+        return self._setup.width
+
     def run(self) -> Generator[Any, None, None]:
         """Yield each outcome the moment it is back, and saved. Closing the generator stops the work behind it."""
         engine = engines.start(self._engine, self._setup)

@@ -8,7 +8,6 @@ import pytest
 from typer.testing import CliRunner
 
 from cormorant import engines
-from cormorant.cli import running
 from cormorant.cli.app import app
 from cormorant.cli.choices import DEFAULTS
 from cormorant.errors import CormorantError, EngineLost, MissingPackage, OutputError, UsageError
@@ -55,6 +54,58 @@ def test_the_defaults_are_those_of_the_api(monkeypatch):
     assert CliRunner().invoke(app, ["fetch", "http://a.example/"]).exit_code == 0
     assert seen == [Options()]
     assert DEFAULTS["timeout"] == 30.0
+
+
+def test_every_option_reaches_the_api(monkeypatch):
+    seen = []
+    monkeypatch.setattr("cormorant.cli.fetch._run", lambda *words: seen.append(words[2]) or 0)
+    words = (
+        "-e gevent -c 7 --timeout 2m --connect-timeout 500ms --max-body 1.5M --no-body --retries 3 --per-host 2 "
+        "--delay 1.5 --no-allow-private -H Accept:text/plain -A tester/1 -x http://127.0.0.1:3128 -k --keep-duplicates"
+    )
+    result = CliRunner().invoke(app, ["fetch", "http://a.example/", *words.split()])
+    assert result.exit_code == 0, result.output
+    wanted = Options(
+        engine="gevent",
+        concurrency=7,
+        timeout=120.0,
+        connect_timeout=0.5,
+        max_body=1572864,
+        no_body=True,
+        retries=3,
+        per_host=2,
+        delay=1.5,
+        allow_private=False,
+        header=(("Accept", "text/plain"),),
+        user_agent="tester/1",
+        proxy="http://127.0.0.1:3128",
+        insecure=True,
+        keep_duplicates=True,
+    )
+    assert seen == [wanted]
+    for field in dataclasses.fields(Options):
+        assert getattr(wanted, field.name) != getattr(Options(), field.name), "say something new for this one too"
+
+
+def test_the_sink_is_closed_when_the_engine_does_not_start(monkeypatch, tmp_path):
+    from cormorant.cli.destination import Destination
+
+    closed = []
+    real = Destination.open
+
+    def opened(self, sources):
+        sink = real(self, sources)
+        monkeypatch.setattr(type(sink), "close", lambda self, close=type(sink).close: closed.append(close(self)))
+        return sink
+
+    monkeypatch.setattr(Destination, "open", opened)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine_async.py").write_text("async def later(item): pass\n")
+    (tmp_path / "items.txt").write_text("1\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    words = ["map", "mine_async:later", "-i", "items.txt", "-e", "thread", "-o", "out.jsonl"]
+    assert CliRunner().invoke(app, words).exit_code == 2
+    assert closed
 
 
 def test_help_imports_no_engine_and_no_libcurl():
@@ -190,6 +241,6 @@ def test_every_error_of_the_tree_has_a_code():
     assert code_of(CormorantError("x")) == 1
 
 
-def test_the_width_that_is_told_is_the_one_that_runs():
-    work = running.Work.of(Options(engine="serial", concurrency=9), noun="URL", unit="page", sources=[])
-    assert (work.engine, work.concurrency) == ("serial", 1)
+def test_the_width_that_is_told_is_the_one_that_runs(cormorant, rude):
+    _, _, said = cormorant.run("fetch", rude.url("/ok/1"), rude.url("/ok/2"), "-e", "serial", "-c", "9", "-o", "-")
+    assert "engine serial, 1 at once" in said

@@ -84,7 +84,6 @@ def alive(group):
     return True
 
 
-@pytest.mark.xfail(reason="Worker.stop does not end a wait of the engine's that has begun", strict=True)
 def test_a_stop_while_waiting_for_the_next_start(cormorant, rude):
     """Nothing is in flight, the next start is a minute away: there is nothing to wait for."""
     process = begin(cormorant, rude, [rude.url("/ok/1"), rude.url("/ok/2")], "--delay", "60")

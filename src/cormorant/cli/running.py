@@ -48,7 +48,6 @@ class Work:
     noun: str
     unit: str
     engine: str
-    concurrency: int
     timeout: float
     sources: Sequence[str]
     console: Console = dataclasses.field(default_factory=Log)
@@ -64,9 +63,7 @@ class Work:
         facts, line = engines.facts(options.engine), engines.missing(options.engine)
         if line is not None:
             raise MissingPackage(f"engine {facts.name!r} needs the package {facts.package}: {line}")
-        width = options.concurrency or facts.default_concurrency
-        width = min(width, facts.most_at_once or width)
-        return cls(noun=noun, unit=unit, engine=facts.name, concurrency=width, timeout=options.timeout, sources=sources)
+        return cls(noun=noun, unit=unit, engine=facts.name, timeout=options.timeout, sources=sources)
 
 
 class SafeSink:
@@ -147,6 +144,7 @@ class _Ending:
 
     def __init__(self, worker: Worker, lines: Lines, destination: Destination, work: Work, sink: SafeSink) -> None:
         self._statistics = worker.statistics()
+        self._width = worker.width
         self._lines = lines
         self._destination = destination
         self._work = work
@@ -169,7 +167,7 @@ class _Ending:
     def _block(self) -> Text:
         work = self._work
         head = summary.title(self._statistics, work.noun, work.unit)
-        how = f"engine {work.engine}, {work.concurrency} at once"
+        how = f"engine {work.engine}, {self._width} at once"
         return summary.block(
             self._statistics, f"{head}   {how}", f"{summary.counted(self._sink.saved, 'record')} to {self._destination}"
         )
