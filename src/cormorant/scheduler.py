@@ -75,6 +75,7 @@ class FetchScheduler:
         self._has_room, self._delay = policies.politeness.has_room, policies.politeness.delay
         self._hosts: dict[str, _Host] = {}
         self._ready: list[tuple[float, int, str]] = []
+        self._leaving: list[tuple[float, str]] = []
         self._later: list[tuple[float, int, Request]] = []
         self._under_way: dict[int, tuple[str, Request]] = {}
         self._ended: list[Outcome] = []
@@ -99,6 +100,8 @@ class FetchScheduler:
             return Wait() if self._under_way else FINISHED
         while self._later and self._later[0][0] <= now:
             self._queue(heapq.heappop(self._later)[2])
+        if self._leaving:
+            self._forget_hosts(now)
         ready = self._ready
         if ready and ready[0][0] <= now:
             return self._start(now)
@@ -176,8 +179,19 @@ class FetchScheduler:
             if self._has_room(host.active):
                 host.listed = True
                 heapq.heappush(self._ready, (host.next_at, next(self._order), name))
-        elif not host.active and not self._delay:
-            del self._hosts[name]
+        elif not host.active:
+            if self._delay:
+                heapq.heappush(self._leaving, (host.next_at, name))
+            else:
+                del self._hosts[name]
+
+    def _forget_hosts(self, now: float) -> None:
+        """Forget the hosts that nothing waits for once their delay is over: memory does not grow with the list."""
+        while self._leaving and self._leaving[0][0] <= now:
+            name = heapq.heappop(self._leaving)[1]
+            host = self._hosts.get(name)
+            if host is not None and not host.active and not host.listed and host.next_at <= now:
+                del self._hosts[name]
 
     # --- coming home ---
 
@@ -216,7 +230,8 @@ class FetchScheduler:
 
     def __repr__(self) -> str:
         return (
-            f"<FetchScheduler offered={self.offered} duplicates={self.duplicates} waiting={len(self._frontier)} "
+            f"<FetchScheduler offered={self.offered} duplicates={self.duplicates} hosts={len(self._hosts)} "
+            f"waiting={len(self._frontier)} "
             f"under_way={len(self._under_way)} later={len(self._later)} ended={len(self._ended)}>"
         )
 

@@ -95,7 +95,8 @@ def test_the_sink_is_closed_when_the_engine_does_not_start(monkeypatch, tmp_path
 
     def opened(self, sources):
         sink = real(self, sources)
-        monkeypatch.setattr(type(sink), "close", lambda self, close=type(sink).close: closed.append(close(self)))
+        close = type(sink).close
+        monkeypatch.setattr(type(sink), "close", lambda self: closed.append(close(self)))
         return sink
 
     monkeypatch.setattr(Destination, "open", opened)

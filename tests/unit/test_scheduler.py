@@ -127,6 +127,22 @@ def test_a_delay_is_kept_between_starts_to_one_host() -> None:
     assert plan.next(110.0) == Wait(until=120.0)
 
 
+@pytest.mark.parametrize("delay", [0.0, 5.0])
+def test_hosts_that_are_done_with_are_forgotten(delay: float) -> None:
+    plan = scheduler([f"http://h{number}.example/" for number in range(100)], delay=delay)
+    for number in range(100):
+        settle(plan, step := start(plan, number * 10.0), page(step.argument), number * 10.0)
+    assert "hosts=1 " in repr(plan) or "hosts=0 " in repr(plan)
+
+
+def test_a_host_is_remembered_while_its_delay_runs() -> None:
+    plan = scheduler(["http://a.example/1", None, "http://a.example/2"], delay=5.0)
+    settle(plan, step := start(plan, 0.0), page(step.argument), 1.0)
+    assert plan.next(2.0) == Wait(until=2.0 + INPUT_PAUSE_SECONDS)
+    assert plan.next(3.0) == Wait(until=5.0)
+    assert start(plan, 5.0).argument.url == "http://a.example/2"
+
+
 def test_an_input_with_nothing_yet_is_asked_again_soon() -> None:
     plan = scheduler([None, "http://a.example/"])
     assert plan.next(5.0) == Wait(until=5.0 + INPUT_PAUSE_SECONDS)
