@@ -56,12 +56,12 @@ def drive(
     scheduler: Scheduler,
     engine: Engine,
     width: int,
-    before_waiting: Callable[[], None],
+    handed_over: Callable[[], None],
     clock: Clock = time.monotonic,
 ) -> Generator[Any, None, None]:
     """Yield each outcome the moment it is there, at most `width` jobs at once, until the scheduler is finished.
 
-    `before_waiting` is called whenever there is nothing to hand over and the engine is about to wait.
+    `handed_over` is called when all that was there has been yielded, before the engine is asked for more.
     """
     filler = _Filler(scheduler, engine, width, clock)
     try:
@@ -69,9 +69,8 @@ def drive(
             ended = scheduler.outcomes()
             if ended:
                 yield from ended
+                handed_over()
                 patience = 0.0  # time has passed at the caller's: look again before waiting
-            elif patience != 0.0:
-                before_waiting()
             filler.settle(engine.collect(patience))
         yield from scheduler.outcomes()
     finally:
@@ -82,7 +81,7 @@ async def adrive(
     scheduler: Scheduler,
     engine: AwaitedEngine,
     width: int,
-    before_waiting: Callable[[], None],
+    handed_over: Callable[[], None],
     clock: Clock = time.monotonic,
 ) -> AsyncGenerator[Any, None]:
     """Do what `drive` does, inside a running event loop."""
@@ -93,9 +92,8 @@ async def adrive(
             if ended:
                 for outcome in ended:
                     yield outcome
+                handed_over()
                 patience = 0.0
-            elif patience != 0.0:
-                before_waiting()
             filler.settle(await engine.collect(patience))
         for outcome in scheduler.outcomes():
             yield outcome

@@ -60,6 +60,7 @@ class Worker:
         self._scheduler = scheduler
         self._engine = engine
         self._setup = engines.Setup(work=work, transports=transports, width=width, has_user_code=has_user_code)
+        engines.check(engine, self._setup)
         self._sink = sink
         self._stopped = False
         self._started_at: float | None = None

@@ -87,26 +87,14 @@ def test_every_option_reaches_the_api(monkeypatch):
         assert getattr(wanted, field.name) != getattr(Options(), field.name), "say something new for this one too"
 
 
-def test_the_sink_is_closed_when_the_engine_does_not_start(monkeypatch, tmp_path):
-    from cormorant.cli.destination import Destination
-
-    closed = []
-    real = Destination.open
-
-    def opened(self, sources):
-        sink = real(self, sources)
-        close = type(sink).close
-        monkeypatch.setattr(type(sink), "close", lambda self: closed.append(close(self)))
-        return sink
-
-    monkeypatch.setattr(Destination, "open", opened)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine_async.py").write_text("async def later(item): pass\n")
-    (tmp_path / "items.txt").write_text("1\n")
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    words = ["map", "mine_async:later", "-i", "items.txt", "-e", "thread", "-o", "out.jsonl"]
-    assert CliRunner().invoke(app, words).exit_code == 2
-    assert closed
+def test_what_the_engine_refuses_leaves_the_output_alone(cormorant):
+    (cormorant.folder / "mine_async.py").write_text("async def later(item): pass\n")
+    (cormorant.folder / "out.jsonl").write_text("precious\n")
+    words = ("map", "mine_async:later", "-i", cormorant.list("1"), "-e", "thread", "-o", "out.jsonl", "--overwrite")
+    code, _, err = cormorant.run(*words)
+    assert code == 2
+    assert "'asyncio' only" in err
+    assert (cormorant.folder / "out.jsonl").read_text() == "precious\n"
 
 
 def test_help_imports_no_engine_and_no_libcurl():

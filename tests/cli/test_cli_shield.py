@@ -48,7 +48,8 @@ def test_the_second_waits_for_the_end_of_a_write(said):
             said.append("close")
 
     handler = Stops()
-    sink = SafeSink(Slow(), handler)
+    sink = SafeSink(Slow, handler)
+    sink.open()
     with handler.installed(lambda: said.append("drain"), sink.flush), pytest.raises(KeyboardInterrupt):
         sink.write("record")
     assert said == ["drain", "whole record", "flush"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import cormorant
+import engine_jobs
 from cormorant import engines
 from cormorant.errors import MissingPackage, UsageError
 
@@ -52,3 +53,9 @@ def test_a_width_the_open_files_cannot_bear_is_lowered_and_said(caplog: pytest.L
 def test_widths_follow_the_engine() -> None:
     assert engines.width("serial", 64) == 1
     assert engines.width("greenlet", None) == engines.facts("greenlet").default_concurrency
+
+
+@pytest.mark.parametrize("engine", [name for name in engines.names() if name != "asyncio"])
+def test_an_async_parse_is_refused_when_it_is_asked_for(engine: str) -> None:
+    with pytest.raises(UsageError, match="'asyncio' only"):
+        cormorant.fetch(["http://127.0.0.1/"], engine=engine, parse=engine_jobs.awaited_parse)

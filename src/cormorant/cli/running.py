@@ -19,7 +19,7 @@ from cormorant.cli.exits import Exit, code_of, complain, is_reader_gone
 from cormorant.cli.inputs import Lines
 from cormorant.cli.progress import Progress
 from cormorant.cli.stops import Stops
-from cormorant.errors import CormorantError, MissingPackage, OutputError
+from cormorant.errors import CormorantError, OutputError
 from cormorant.interfaces import Sink
 from cormorant.options import Options
 
@@ -60,10 +60,9 @@ class Work:
         """
         from cormorant import engines
 
-        facts, line = engines.facts(options.engine), engines.missing(options.engine)
-        if line is not None:
-            raise MissingPackage(f"engine {facts.name!r} needs the package {facts.package}: {line}")
-        return cls(noun=noun, unit=unit, engine=facts.name, timeout=options.timeout, sources=sources)
+        return cls(
+            noun=noun, unit=unit, engine=engines.require(options.engine).name, timeout=options.timeout, sources=sources
+        )
 
 
 class SafeSink:
@@ -72,10 +71,15 @@ class SafeSink:
     `written` records were taken, of which `saved` are known to be with the operating system.
     """
 
-    def __init__(self, sink: Sink, shield: Stops) -> None:
-        self._sink = sink
+    def __init__(self, open_sink: Callable[[], Sink], shield: Stops) -> None:
+        self._open_sink = open_sink
+        self._sink: Sink
         self._shield = shield
         self.written = self.saved = 0
+
+    def open(self) -> None:
+        """Open the output: only now is a file made, or one that was there overwritten."""
+        self._sink = self._open_sink()
 
     def write(self, outcome: Any) -> None:
         """Append one outcome."""
@@ -111,8 +115,9 @@ def _reader_left() -> OutputError:
 def carry_out(start: Callable[[Sink], Worker], lines: Lines, destination: Destination, work: Work) -> Exit:
     """Run `start(sink)` to the end, or until it is stopped, and tell how it went."""
     stops = Stops("" if destination.quiet else _drain_note(work.timeout))
-    sink = SafeSink(destination.open(work.sources), stops)
-    worker = start(sink)
+    sink = SafeSink(lambda: destination.open(work.sources), stops)
+    worker = start(sink)  # what is wrong with the engine or the function is said before the output is touched
+    sink.open()
     error: CormorantError | None = None
     try:
         with (

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import inspect
 import logging
 import resource
-from typing import Any, cast
+from typing import cast
 
 from cormorant.errors import MissingPackage, UsageError
 from cormorant.interfaces import AwaitedEngine, Engine, Transports, Work
@@ -153,6 +154,14 @@ def width(name: str, wanted: int | None) -> int:
     return affordable
 
 
+def require(name: str) -> Facts:
+    """Return what is known of an engine that can be had here. Raises UsageError or MissingPackage with the fix."""
+    line = missing(name)
+    if line is not None:
+        raise MissingPackage(f"engine {name!r} needs the package {facts(name).package}: {line}")
+    return facts(name)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What an engine is built from.
@@ -167,18 +176,27 @@ class Setup:
     has_user_code: bool
 
 
+def is_async(work: Work) -> bool:
+    """Return whether calling `work` gives something to await."""
+    return inspect.iscoroutinefunction(work) or inspect.iscoroutinefunction(type(work).__call__)
+
+
+def check(name: str, setup: Setup) -> None:
+    """Raise UsageError or MissingPackage, both with the fix, when the engine cannot be had or cannot run the work."""
+    require(name)
+    if is_async(setup.work) and name != "asyncio":
+        raise UsageError(f"an async function runs under engine 'asyncio' only; give a plain function to {name!r}")
+    if name in ("pool", "process"):
+        from cormorant.engines import children
+
+        children.pickled_work(setup, name)
+
+
 def start(name: str, setup: Setup) -> Engine:
-    """Build the engine `name`. Raises UsageError or MissingPackage, both with the fix."""
-    return cast(Engine, _module(name).open_engine(setup))
+    """Build the engine `name`, which `check` has passed."""
+    return cast(Engine, importlib.import_module(f"cormorant.engines.{name}").open_engine(setup))
 
 
 def start_awaited(setup: Setup) -> AwaitedEngine:
     """Build the asyncio engine inside the running event loop."""
-    return cast(AwaitedEngine, _module("asyncio").open_awaited(setup))
-
-
-def _module(name: str) -> Any:
-    line = missing(name)
-    if line is not None:
-        raise MissingPackage(f"engine {name!r} needs the package {facts(name).package}: {line}")
-    return importlib.import_module(f"cormorant.engines.{name}")
+    return cast(AwaitedEngine, importlib.import_module("cormorant.engines.asyncio").open_awaited(setup))

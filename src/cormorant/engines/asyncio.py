@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import inspect
 import time
 from typing import Any, cast
 
 import greenlet
 
-from cormorant.engines import Setup, job
+from cormorant.engines import Setup, is_async, job
 from cormorant.engines.alarm import Alarm
 from cormorant.errors import UsageError
 from cormorant.interfaces import EventedTransport
@@ -28,9 +27,7 @@ class AwaitedAsyncioEngine:
 
     def __init__(self, setup: Setup, loop: asyncio.AbstractEventLoop) -> None:
         self._work: Any = setup.work
-        self._is_async = inspect.iscoroutinefunction(setup.work) or inspect.iscoroutinefunction(
-            getattr(setup.work, "__call__", None)  # noqa: B004 - an object with an async __call__
-        )
+        self._is_async = is_async(setup.work)
         self._alarm = Alarm() if setup.has_user_code else None
         self._loop = loop
         self._transport: EventedTransport = setup.transports.evented(self)

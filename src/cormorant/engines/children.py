@@ -8,7 +8,6 @@ that cannot be pickled costs its own job only, instead of breaking the executor'
 
 from __future__ import annotations
 
-import inspect
 import multiprocessing
 import os
 import pickle
@@ -46,8 +45,6 @@ def context() -> BaseContext:
 
 def pickled_work(setup: Setup, engine: str) -> bytes:
     """Pickle what every child is told. Raises UsageError, with the fix, when the user's function cannot travel."""
-    if inspect.iscoroutinefunction(setup.work):
-        raise UsageError(f"an async function runs under engine 'asyncio' only; give a plain function to {engine!r}")
     try:
         return pickle.dumps((setup.work, setup.transports))
     except (pickle.PicklingError, AttributeError, TypeError) as error:

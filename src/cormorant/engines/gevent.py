@@ -7,7 +7,6 @@ line patches first, a program does so itself: `from gevent import monkey; monkey
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -17,7 +16,7 @@ from gevent.hub import get_hub
 
 from cormorant.engines import Setup, job
 from cormorant.engines.alarm import Alarm
-from cormorant.errors import DeadlineExceeded, UsageError
+from cormorant.errors import DeadlineExceeded
 from cormorant.interfaces import EventedTransport
 from cormorant.messages import Done, Outcome, Request
 
@@ -28,8 +27,6 @@ class GeventEngine:
     """Implements `interfaces.Engine`, `interfaces.Loop` and, for its jobs, `interfaces.Wire`."""
 
     def __init__(self, setup: Setup) -> None:
-        if inspect.iscoroutinefunction(setup.work):
-            raise UsageError("an async function runs under engine 'asyncio' only; give a plain function to 'gevent'")
         self._work: Callable[[Any], Any] = setup.work
         self._alarm = Alarm() if setup.has_user_code else None
         self._hub: Any = get_hub()

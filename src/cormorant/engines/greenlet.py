@@ -10,7 +10,6 @@ libcurl callback.
 from __future__ import annotations
 
 import heapq
-import inspect
 import select
 import selectors
 import time
@@ -21,7 +20,7 @@ import greenlet
 
 from cormorant.engines import Setup, job
 from cormorant.engines.alarm import Alarm
-from cormorant.errors import DeadlineExceeded, UsageError
+from cormorant.errors import DeadlineExceeded
 from cormorant.interfaces import EventedTransport
 from cormorant.messages import Done, Outcome, Request
 
@@ -40,8 +39,6 @@ class GreenletEngine:
     """Implements `interfaces.Engine`, `interfaces.Loop` (the hub) and, for its jobs, `interfaces.Wire`."""
 
     def __init__(self, setup: Setup) -> None:
-        if inspect.iscoroutinefunction(setup.work):
-            raise UsageError("an async function runs under engine 'asyncio' only; give a plain function to 'greenlet'")
         self._work: Callable[[Any], Any] = setup.work
         self._alarm = Alarm() if setup.has_user_code else None
         self._poller = _new_poller()

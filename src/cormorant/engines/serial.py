@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 import time
 from collections import deque
@@ -11,7 +10,6 @@ from typing import Any
 
 from cormorant.engines import Setup, job
 from cormorant.engines.alarm import Alarm
-from cormorant.errors import UsageError
 from cormorant.messages import Done
 
 
@@ -28,8 +26,6 @@ class SerialEngine:
         self._started: deque[tuple[int, Any, float]] = deque()
         self._alarm = Alarm() if setup.has_user_code else None
         self._beside = setup.has_user_code and threading.current_thread() is not threading.main_thread()
-        if inspect.iscoroutinefunction(setup.work):
-            raise UsageError("an async function runs under engine 'asyncio' only; give a plain function to 'serial'")
 
     def start(self, ticket: int, argument: Any, seconds: float) -> None:
         """Note the job; `collect` runs it."""

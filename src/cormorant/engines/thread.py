@@ -10,7 +10,6 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import heapq
-import inspect
 import queue
 import threading
 import time
@@ -20,7 +19,6 @@ from concurrent.futures import thread as futures_thread
 from typing import Any
 
 from cormorant.engines import Setup, job
-from cormorant.errors import UsageError
 from cormorant.interfaces import Transport
 from cormorant.messages import Done
 
@@ -32,8 +30,6 @@ class ThreadEngine:
     """Implements `interfaces.Engine` over a ThreadPoolExecutor of `width` threads."""
 
     def __init__(self, setup: Setup) -> None:
-        if inspect.iscoroutinefunction(setup.work):
-            raise UsageError("an async function runs under engine 'asyncio' only; give a plain function to 'thread'")
         self._work: Callable[[Any], Any] = setup.work
         self._transports = setup.transports
         self._width = setup.width
