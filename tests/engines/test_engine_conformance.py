@@ -393,3 +393,17 @@ def test_threads_stuck_for_good_do_not_keep_the_interpreter_from_leaving(tmp_pat
         [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=15, check=False
     )
     assert (done.stdout, done.returncode) == ("['timeout', 'timeout']\n", 0), done.stderr
+
+
+@every_process_engine
+def test_a_script_without_its_guard_is_told_so(engine: str, tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        f"import cormorant\nprint(list(cormorant.map(str, [1, 2, 3], engine={engine!r}, concurrency=2)))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=40, check=False
+    )
+    assert done.returncode == 1
+    assert "cormorant.errors.EngineLost: the worker processes die as they start" in done.stderr

@@ -28,7 +28,13 @@ WAITING = 0  # marks: 0, then the child's pid while it runs the job, then -pid w
 WITHDRAWN = -1  # set by the parent: whoever takes this job up must not run it
 PRELOADED = ["cormorant.engines.children", "cormorant.worker", "cormorant.transport.blocking"]
 
-Marks = MutableSequence[int]
+STILLBORN = (
+    "the worker processes die as they start. Is the part of your script that runs things guarded? Each worker "
+    "imports the script anew: write `if __name__ == '__main__':` around it (docs.python.org, multiprocessing, "
+    "'Safe importing of main module')"
+)
+
+Marks = MutableSequence[int]  # one for each slot, and a last one that says that a child was ready
 
 
 def context() -> BaseContext:
@@ -90,6 +96,7 @@ def begin(told: bytes, marks: Marks) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     _marks = marks
+    marks[-1] = 1
     try:
         _work, transports = pickle.loads(told)
         _transport = transports.blocking()

@@ -20,8 +20,10 @@ from multiprocessing.pool import TERMINATE
 from typing import Any
 
 from cormorant.engines import Setup, children, job
+from cormorant.errors import EngineLost
 from cormorant.messages import Done
 
+BEGINNINGS = 3  # how many Pools in a row may die without a worker that was ever ready
 LOOK_EVERY_SECONDS = 0.1  # how often the workers are counted (the Pool itself does so as often)
 THREAD_SECONDS = 1.0  # how long the threads of a Pool may take to notice that it is over
 LOCK_SECONDS = 0.2  # how long a living thread may hold a queue's lock
@@ -43,7 +45,7 @@ class _Generation:
     """One Pool, from its start until it is closed or given up, with the jobs it has."""
 
     def __init__(self, context: Any, told: bytes, width: int) -> None:
-        self.marks = context.RawArray("q", width)
+        self.marks = context.RawArray("q", width + 1)
         self.pool = context.Pool(width, children.begin, (told, self.marks))
         self.free_slots = list(range(width))
         self.tasks: dict[int, _Task] = {}
@@ -98,6 +100,7 @@ class PoolEngine:
         self._given_up: list[_Generation] = []
         self._owner: dict[int, _Generation] = {}
         self._look_at = 0.0
+        self._stillborn = 0
         self._current = _Generation(self._context, self._told, self._width)
 
     def start(self, ticket: int, argument: Any, seconds: float) -> None:
@@ -197,6 +200,9 @@ class PoolEngine:
                 self._forget(task.ticket)
                 return [Done(ticket=task.ticket, fault=fault)]
         if pool is self._current:
+            self._stillborn = 0 if pool.marks[-1] else self._stillborn + 1
+            if self._stillborn >= BEGINNINGS:
+                raise EngineLost(children.STILLBORN)
             self._given_up.append(pool)
             self._current = _Generation(self._context, self._told, self._width)
         return []

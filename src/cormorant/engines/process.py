@@ -18,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from cormorant.engines import Setup, children, job
+from cormorant.errors import EngineLost
 from cormorant.messages import Done
 
 BEGINNINGS = 3  # how often a job is handed to a new lane when the process died before it took the job up
@@ -28,7 +29,7 @@ class _Lane:
     """One executor of one worker, and the job it has. `marks[0]` tells how far the child is with it."""
 
     def __init__(self, engine: ProcessEngine) -> None:
-        self.marks = engine.context.RawArray("q", 1)
+        self.marks = engine.context.RawArray("q", 2)
         self.executor = ProcessPoolExecutor(
             1, mp_context=engine.context, initializer=children.begin, initargs=(engine.told, self.marks)
         )
@@ -62,6 +63,7 @@ class ProcessEngine:
         self._deadlines: list[tuple[float, int]] = []
         self._news: queue.SimpleQueue[tuple[_Lane, Future[Any]]] = queue.SimpleQueue()
         self._refused: list[Done] = []
+        self._has_begun = False
 
     def start(self, ticket: int, argument: Any, seconds: float) -> None:
         """Hand the job to an idle worker process, or to a new one."""
@@ -123,6 +125,7 @@ class ProcessEngine:
             return self._lose(lane) if self._busy.get(lane.ticket) is lane else None
         if lane.pid is None:
             lane.pid = future.result()
+            self._has_begun = True
             self._set_deadline(lane, lane.seconds)  # the deadline runs from when the process is there
             return None
         ticket = lane.ticket
@@ -141,6 +144,8 @@ class ProcessEngine:
         if lane.marks[0] != children.WAITING:
             return Done(ticket=ticket, fault=job.lost(f"worker process {lane.pid} died while it had this job"))
         if lane.beginnings >= BEGINNINGS:
+            if not self._has_begun:
+                raise EngineLost(children.STILLBORN)
             return Done(ticket=ticket, fault=job.lost(f"{BEGINNINGS} worker processes died before they began this job"))
         self._hand_over(self._open_lane(), ticket, lane.argument, lane.seconds, lane.beginnings + 1)
         return None
