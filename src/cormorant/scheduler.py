@@ -43,6 +43,7 @@ from cormorant.policies.retries import Retries
 
 LOOK_AHEAD = 10_000  # requests waiting in the frontier at which no more is read: what one busy host may cost
 READ_AT_ONCE = 200  # most lines read in one `next`, so that reading ahead never stalls the pages under way
+JOB_SLACK_SECONDS = 1.0  # the transport ends a late hop, and knows what had come; the engine ends what comes after
 INPUT_PAUSE_SECONDS = 0.05  # how long to leave an input alone that has nothing yet
 
 
@@ -119,7 +120,7 @@ class FetchScheduler:
         self._list(name, host)
         ticket = next(self._tickets)
         self._under_way[ticket] = (name, request)
-        return Fetch(ticket=ticket, argument=request, seconds=request.seconds)
+        return Fetch(ticket=ticket, argument=request, seconds=request.seconds + JOB_SLACK_SECONDS)
 
     def _wait(self, now: float, input_paused: bool) -> Wait | Finished:
         instants = [heap[0][0] for heap in (self._ready, self._later) if heap]
