@@ -130,6 +130,8 @@ def open_fetch(
     transports: Transports | None = None,
 ) -> Worker:
     """Build the worker behind `fetch`. `entries` are (text, line number); None says that there is nothing yet."""
+    if parse is not None and not callable(parse):
+        raise UsageError(f"parse needs a function of a page, not {parse!r}; on the command line it is MODULE:FUNCTION")
     policies = FetchPolicies(
         politeness=Politeness(per_host=options.per_host, delay=options.delay),
         retries=Retries(limit=options.retries),
@@ -178,8 +180,17 @@ def _width(options: Options, entries: Iterable[Any]) -> int:
 def _entries(texts: Iterable[str]) -> Iterable[Entry | None]:
     if isinstance(texts, str | bytes):
         raise UsageError("give a list of URLs, not one text: fetch([url]); for one page there is cormorant.get(url)")
-    numbered = ((text.rstrip("\r\n"), number) for number, text in enumerate(texts, 1))  # the lines of a file, too
+    if not isinstance(texts, Iterable):
+        raise UsageError(
+            f"give an iterable of URLs, not {type(texts).__name__}; collect an async one into a list first"
+        )
+    numbered = ((_as_line(text), number) for number, text in enumerate(texts, 1))
     return list(numbered) if isinstance(texts, Sized) else numbered
+
+
+def _as_line(text: object) -> str:
+    """Return an entry as a line: one of a file without its end, what is no text (NaN, None) as what it looks like."""
+    return text.rstrip("\r\n") if isinstance(text, str) else str(text)
 
 
 def _open_sink(output: str | None, format: str | None, overwrite: bool) -> Sink | None:

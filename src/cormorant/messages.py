@@ -123,6 +123,9 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Always False: a page that was cut short is a `Failure`."""
         return False
 
+    def __repr__(self) -> str:
+        return f"<Page {self.status} {self.url} {len(self.body):,} bytes>"
+
     def header(self, name: str) -> str | None:
         """Return the first value of header `name`, whatever its case, or None."""
         return first_value(self.headers, name)
@@ -162,6 +165,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ip: str | None = None
     http_version: str | None = None
     data: Any = None
+
+    def __repr__(self) -> str:
+        return f"<Failure {self.kind} {self.url} {self.message!r}>"
 
     @property
     def ok(self) -> bool:

@@ -55,6 +55,9 @@ class Options:
     keep_duplicates: bool = False
 
     def __post_init__(self) -> None:
+        for name, kinds in _KINDS.items():
+            _is_a(name, getattr(self, name), kinds)
+        _check_proxy(self.proxy)
         _at_least("concurrency", self.concurrency, 1)
         _more_than_zero("timeout", self.timeout)
         _more_than_zero("connect_timeout", self.connect_timeout)
@@ -107,6 +110,34 @@ def _check_header(name: str, value: str) -> None:
         raise UsageError(f"the value of header {name!r} holds a line break or NUL; take it out")
     if not value.isascii():
         raise UsageError(f"the value of header {name!r} is not ASCII; percent-encode it")
+
+
+_NUMBER = (int, float)
+_KINDS: dict[str, tuple[type, ...]] = {
+    "engine": (str,),
+    "concurrency": (int, type(None)),
+    "timeout": _NUMBER,
+    "connect_timeout": _NUMBER,
+    "max_body": (int,),
+    "retries": (int,),
+    "per_host": (int,),
+    "delay": _NUMBER,
+    "user_agent": (str,),
+    "proxy": (str, type(None)),
+}
+PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+
+
+def _is_a(name: str, value: object, kinds: tuple[type, ...]) -> None:
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        wanted = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise UsageError(f"{name} is {value!r}; give {wanted}")
+
+
+def _check_proxy(proxy: str | None) -> None:
+    scheme, mark, rest = (proxy or "http://host").partition("://")
+    if not mark or scheme not in PROXY_SCHEMES or not rest or not rest.isprintable() or " " in rest:
+        raise UsageError(f"proxy {proxy!r} is none; write http://host:port, https://host:port or socks5h://host:port")
 
 
 def _at_least(name: str, value: float | None, least: int) -> None:

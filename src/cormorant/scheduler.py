@@ -157,9 +157,14 @@ class FetchScheduler:
         try:
             request = first_request(text, line, self._policies.headers, self._policies.seconds)
         except BadURL as error:
-            self._ended.append(Failure(url=text, kind=Kind.BAD_URL, message=str(error), input=text, line=line))
+            text = urls.without_surrogates(text)
+            self._ended.append(
+                Failure(url=text, kind=Kind.BAD_URL, message=str(error), input=text, line=line, attempts=0)
+            )
             return
-        if not self._frontier.is_new(request.url) and not self._policies.keep_duplicates:
+        # Other credentials make another request, though the record does not show them.
+        key = request.url if request.headers is self._policies.headers else f"{request.url} {request.headers[-1][1]}"
+        if not self._frontier.is_new(key) and not self._policies.keep_duplicates:
             self.duplicates += 1
             return
         self._queue(request)
@@ -242,6 +247,8 @@ def first_request(text: str, line: int | None, headers: Headers, seconds: float)
 
     `user:password@` becomes an Authorization header (RFC 7617) and stays out of every record.
     """
+    if not text.isprintable():
+        urls.refuse_control_characters(text)
     url, credentials = urls.split_credentials(urls.clean(text))
     if credentials is not None:
         text = url

@@ -31,6 +31,22 @@ def clean(text: str, base: str | None = None) -> str:
     return href.partition("#")[0]
 
 
+def refuse_control_characters(text: str) -> None:
+    """Raise BadURL for a line that holds what is no part of an URL.
+
+    The WHATWG parser drops tabs and line breaks, so a table's line would become an URL that nobody wrote.
+    """
+    if any(character in text.strip() for character in "\t\r\n"):
+        raise BadURL("holds a tab or a line break; write one URL a line, and nothing else")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise BadURL("not UTF-8; convert the list, for example with iconv")
+
+
+def without_surrogates(text: str) -> str:
+    """Return `text` with U+FFFD for what was no UTF-8, so that it can be written."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def origin(url: str) -> str:
     """Return scheme, host and port of a clean URL: `https://a.example`, `http://127.0.0.1:8000`."""
     text = url[: url.index("/", 8)]

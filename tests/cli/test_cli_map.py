@@ -130,3 +130,21 @@ def test_a_function_that_hangs_meets_its_deadline(mine):
     code, out, _ = mine.run("map", "mine:nap", "-i", mine.list("a"), "-e", "thread", "--timeout", "100ms")
     assert code == 3
     assert mine.records(out)[0]["kind"] == "timeout"
+
+
+def test_get_under_patched_gevent_reuses_its_connections(cormorant, rude):
+    """In a patched process poll() would switch, inside libcurl, as soon as a connection is used again."""
+    (cormorant.folder / "mine.py").write_text("import cormorant\ndef size(url): return len(cormorant.get(url).body)\n")
+    pages = [rude.url(f"/ok/{number}", host=f"127.0.0.{1 + number % 5}") for number in range(120)]
+    code, out, err = cormorant.run("map", "mine:size", "-i", cormorant.list(*pages), "-e", "gevent", "-c", "8", "-o", "-")
+    assert code == 0, err
+    assert [record["ok"] for record in cormorant.records(out)] == [True] * 120
+
+
+@pytest.mark.parametrize("engine", ["thread", "process"])
+def test_what_a_function_prints_is_no_data(cormorant, engine):
+    (cormorant.folder / "mine.py").write_text("def chatty(item):\n    print('debug', item)\n    return item\n")
+    code, out, err = cormorant.run("map", "mine:chatty", "-i", cormorant.list("a", "b"), "-e", engine)
+    assert code == 0
+    assert {record["value"] for record in cormorant.records(out)} == {"a", "b"}
+    assert "debug a" in err

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from cormorant.errors import UsageError
 from cormorant.interfaces import Sink
@@ -41,7 +41,10 @@ class Destination:
 
             return TerminalSink(sys.stdout)
         from cormorant.sinks import open_sink
+        from cormorant.sinks.jsonl import JsonLines
 
+        if self._is_stdout and self.format in (None, "jsonl"):
+            return JsonLines(data_stream(), overwrite=False)
         format = self.format or ("jsonl" if self._is_stdout else None)
         return open_sink(self.target or STDOUT, format, overwrite=self.overwrite)
 
@@ -54,6 +57,17 @@ class Destination:
             return self.target is not None and os.path.samefile(self.target, source)
         except (OSError, ValueError):
             return False
+
+
+def data_stream() -> BinaryIO:
+    """Return stdout for the data alone: what a user's function prints goes to stderr from now on, in children too."""
+    try:
+        data = os.dup(sys.stdout.fileno())
+        sys.stdout.flush()
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    except (OSError, ValueError):  # closed, or not a file at all
+        return sys.stdout.buffer
+    return os.fdopen(data, "wb")
 
 
 def is_terminal(stream: Any) -> bool:

@@ -116,6 +116,7 @@ def carry_out(start: Callable[[Sink], Worker], lines: Lines, destination: Destin
     """Run `start(sink)` to the end, or until it is stopped, and tell how it went."""
     stops = Stops("" if destination.quiet else _drain_note(work.timeout))
     sink = SafeSink(lambda: destination.open(work.sources), stops)
+    progress = destination.shows_progress()  # asked before stdout is taken for the data
     worker = start(sink)  # what is wrong with the engine or the function is said before the output is touched
     sink.open()
     error: CormorantError | None = None
@@ -123,7 +124,7 @@ def carry_out(start: Callable[[Sink], Worker], lines: Lines, destination: Destin
         with (
             stops.installed(worker.stop, sink.flush),
             contextlib.closing(sink),
-            _progress(worker, lines, destination, work),
+            Progress(work.console, worker.statistics, lines.expected) if progress else contextlib.nullcontext(),
             contextlib.closing(worker.run()) as outcomes,
         ):
             for _ in outcomes:
@@ -134,14 +135,6 @@ def carry_out(start: Callable[[Sink], Worker], lines: Lines, destination: Destin
     except CormorantError as caught:
         error = caught
     return _Ending(worker, lines, destination, work, sink).tell(error)
-
-
-def _progress(
-    worker: Worker, lines: Lines, destination: Destination, work: Work
-) -> contextlib.AbstractContextManager[None]:
-    if not destination.shows_progress():
-        return contextlib.nullcontext()
-    return Progress(work.console, worker.statistics, lines.expected)
 
 
 class _Ending:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 # Which line a failure is counted in; a kind that is missing here has a line of its own.
 GROUPS = {
     "network": ("dns", "connect", "tls", "timeout", "protocol", "truncated", "redirect"),
-    "not allowed": ("blocked", "too_large"),
+    "not allowed": ("blocked",),
+    "too large": ("too_large",),
     "no URL": ("bad_url",),
     "function": ("callback",),
     "our side": ("worker_lost", "local", "cancelled"),

@@ -22,7 +22,7 @@ from cormorant.engines import Setup, job
 from cormorant.interfaces import Transport
 from cormorant.messages import Done
 
-CLOSE_SECONDS = 2.0  # how long `close` waits for interrupted fetches to return
+CLOSE_SECONDS = 0.5  # how long `close` waits for interrupted fetches to return
 INTERRUPT_EVERY_SECONDS = 0.05
 
 

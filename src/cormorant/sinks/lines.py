@@ -33,7 +33,8 @@ class LineFile:
             self.name = os.fspath(target)
             self._own, self._file = True, _open(Path(target), overwrite)
         else:
-            self.name = str(getattr(target, "name", "the output stream"))
+            name = getattr(target, "name", None)
+            self.name = name if isinstance(name, str) else "stdout" if isinstance(name, int) else "the output stream"
             self._own, self._file = False, target
 
     def __repr__(self) -> str:

@@ -38,7 +38,7 @@ _ZEROS = re.compile(rb"\0*")
 _PLAIN = re.compile(rb"[\t\n\r\x20-\x7e]{16}")
 _BROTLI_LIMIT = CHUNK // 2  # the library's blocks are 32 KiB, then 64 KiB, and it overshoots by one
 _CUT = "the body ends before its {} stream does"
-_TOO_LARGE = "the body is larger than {:,} bytes"
+_TOO_LARGE = "the body is larger than {:,} bytes; max_body raises the limit"
 _DAMAGED = "the {} stream is damaged"
 
 

@@ -7,11 +7,13 @@ are not set again. The handle never follows, decodes, caches names or reads the 
 
 from __future__ import annotations
 
+import _socket
+import fcntl
 import functools
 import os
-import select
 import socket
 import ssl
+import termios
 import time
 from typing import Any, NamedTuple
 
@@ -32,6 +34,7 @@ SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, unnamed too:
 NO_BODY_READS_BYTES = 64 * 1024  # with no_body, a smaller body is read away to keep the connection
 MAX_CONNECTION_AGE_SECONDS = 600
 CURL_HTTP_VERSION_1_1 = 2
+NO_BYTES = bytes(4)  # an int of zero
 HTTP_VERSIONS = {1: "1.0", 2: "1.1", 3: "2", 4: "2", 5: "2", 30: "3", 31: "3"}
 
 PREREQ_OK, PREREQ_ABORT = int(pycurl.PREREQFUNC_OK), int(pycurl.PREREQFUNC_ABORT)
@@ -48,7 +51,7 @@ class Connections:
     """
 
     def __init__(self) -> None:
-        self._known: dict[Connection, tuple[int, select.poll | None]] = {}
+        self._known: dict[Connection, tuple[int, bool]] = {}
         self._connection_on: dict[int, Connection] = {}
         self._distrusted: set[Connection] = set()
 
@@ -59,10 +62,7 @@ class Connections:
         """
         self._known.pop(self._connection_on.get(descriptor, connection), None)
         self._connection_on[descriptor] = connection
-        poll = select.poll() if one_at_a_time else None
-        if poll is not None:
-            poll.register(descriptor, select.POLLIN)
-        self._known[connection] = (descriptor, poll)
+        self._known[connection] = (descriptor, one_at_a_time)
 
     def descriptor_of(self, connection: Connection) -> int | None:
         """Return what carries a connection that was used before."""
@@ -79,10 +79,16 @@ class Connections:
             self._distrusted.discard(connection)
             return False
         known = self._known.get(connection)
-        return known is None or known[1] is None or not known[1].poll(0)
+        if known is None or not known[1]:
+            return True
+        # Not by poll(): in a process that gevent has patched it would switch, and we are inside libcurl.
+        try:
+            return fcntl.ioctl(known[0], termios.FIONREAD, NO_BYTES) == NO_BYTES
+        except OSError:
+            return True  # closed: libcurl will notice
 
 
-class _HandedOver(socket.socket):
+class _HandedOver(_socket.socket):
     """A socket for libcurl: pycurl duplicates its descriptor and drops it, so it is closed then, without a warning."""
 
     __slots__ = ()
@@ -333,6 +339,8 @@ class Exchange:
             kind, words = Kind.CANCELLED, "stopped before it ended"
         elif self._refusal is not None:
             kind, words = self._refusal
+        elif kind is Kind.TOO_LARGE:
+            words = f"the body is larger than {self._max_body:,} bytes; max_body raises the limit"
         body = b""
         if kind is Kind.TRUNCATED:
             body = decode(self._chunks, content_encoding(head.headers), self._max_body).body
