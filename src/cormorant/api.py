@@ -6,6 +6,7 @@ running engine, outside by blocking (or awaiting).
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sized
 from typing import Any, TypedDict
@@ -282,8 +283,8 @@ _thread = threading.local()
 
 
 def _own_wire() -> Wire:
-    """Return this thread's own blocking transport, for `get` outside jobs."""
-    if not hasattr(_thread, "wire"):
-        _thread.wire = Curl(Options()).blocking()
+    """Return this thread's own blocking transport, for `get` outside jobs; never the one of a process we forked off."""
+    if getattr(_thread, "process", None) != os.getpid():
+        _thread.process, _thread.wire = os.getpid(), Curl(Options()).blocking()
     wire: Wire = _thread.wire
     return wire

@@ -141,7 +141,7 @@ def _check_proxy(proxy: str | None) -> None:
 
 
 def _at_least(name: str, value: float | None, least: int) -> None:
-    if value is not None and value < least:
+    if value is not None and not value >= least:
         raise UsageError(f"{name} is {value}; give {least} or more")
 
 

@@ -9,6 +9,7 @@ a blocking call there holds the loop as long as it likes (documented in `docs/en
 
 from __future__ import annotations
 
+import atexit
 import signal
 import threading
 from types import FrameType
@@ -33,6 +34,7 @@ class Alarm:
         signal.signal(signal.SIGALRM, _on_alarm)
         signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
         self._armed = True
+        atexit.register(self.disarm)  # a tick after the handlers are gone would kill the process
 
     def disarm(self) -> None:
         """Stop ticking and give SIGALRM back."""
@@ -40,6 +42,7 @@ class Alarm:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             self._armed = False
+            atexit.unregister(self.disarm)
 
 
 def _on_alarm(_number: int, frame: FrameType | None) -> None:

@@ -7,6 +7,7 @@ the task, which awaits the page for it and switches back. So one plain function 
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import time
 from typing import Any, cast
@@ -124,7 +125,7 @@ class AwaitedAsyncioEngine:
     async def fetch(self, request: Request) -> Outcome:
         """Await the page."""
         page: asyncio.Future[Outcome] = self._loop.create_future()
-        key = self._transport.start(request, page.set_result)
+        key = self._transport.start(request, functools.partial(_set, page))
         try:
             return await page
         except BaseException:
@@ -179,6 +180,12 @@ class AwaitedAsyncioEngine:
         self._wake_at = None
         self._transport.expired()
         self._transport.deliver_ended()
+
+
+def _set(page: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    """Deliver, unless whoever waited was cancelled in this very round."""
+    if not page.done():
+        page.set_result(outcome)
 
 
 class _Bridged:

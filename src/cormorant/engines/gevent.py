@@ -56,12 +56,14 @@ class GeventEngine:
         if self._alarm is not None:
             self._alarm.arm()
             limit = self._limits[ticket] = self._hub.loop.timer(seconds)
-            limit.start(self._end_late, ticket)
+            limit.start(self._hub.loop.run_callback, self._end_late, ticket)
 
     def _fly(self, running: job.Job, argument: Any) -> None:
         """Run one job after the other; spawning a greenlet costs more than all its switches."""
         me = gevent.getcurrent()
         while self._end(job.run(running, self._work, argument)):
+            if self._alarm is not None:
+                return  # what a user's function left in its context is not for the next
             self._idle.append(me)
             running, argument = self._hub.switch()
 
@@ -78,9 +80,10 @@ class GeventEngine:
 
     def _end_late(self, ticket: int) -> None:
         bird = self._jobs.get(ticket)
+        if bird is None:
+            return  # it ended in the round in which its time was up
         self._end(Done(ticket=ticket, fault=job.late()))
-        if bird is not None:
-            bird.kill(DeadlineExceeded, block=False)
+        bird.kill(DeadlineExceeded, block=False)
 
     def collect(self, timeout: float | None) -> list[Done]:
         """Let gevent's loop run until a job has ended, or for `timeout` seconds."""
@@ -176,8 +179,9 @@ class GeventEngine:
         left = self._wake_at - time.monotonic()
         if left > 0:
             self._set_timer(left)
-        else:
-            self._expire()
+        elif not self._expiring:  # not at once: libev calls timers before sockets, and a page may be waiting there
+            self._expiring = True
+            self._hub.loop.run_callback(self._expire)
 
     def _expire(self) -> None:
         self._expiring = False

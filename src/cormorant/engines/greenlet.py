@@ -87,6 +87,8 @@ class GreenletEngine:
             if self._jobs.pop(done.ticket, None) is None:
                 return  # it was ended from outside, or the engine is closed
             self._ended.append(done)
+            if self._alarm is not None:
+                return  # what a user's function left in its context is not for the next
             self._idle.append(me)
             running, argument = self._hub.switch()
 

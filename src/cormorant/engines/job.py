@@ -7,7 +7,6 @@ A context variable does for all of them: every thread, task and greenlet has its
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 import traceback
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from cormorant.errors import DeadlineExceeded
 from cormorant.interfaces import AwaitedWire, Wire
 from cormorant.messages import Done, Fault, Kind
 
+SWALLOWED_SECONDS = 0.5
 GRACE_SECONDS = 0.05  # leaves the loops' own timers the first word on jobs that wait
 
 current: ContextVar[Job | None] = ContextVar("cormorant_job", default=None)
@@ -55,12 +55,15 @@ def run(running: Job, work: Callable[[Any], Any], argument: Any) -> Done:
 
 
 def end_if_overdue(frame: FrameType | None) -> None:
-    """Raise DeadlineExceeded, once, in the job that runs right now if its time is up; `frame` is where it runs."""
+    """Raise DeadlineExceeded in the job that runs right now if its time is up; `frame` is where it runs.
+
+    A function that swallows it (a bare `except:`) is given it again, and again.
+    """
     running = current.get()
     if running is None or time.monotonic() < running.ends_at + GRACE_SECONDS:
         return
     if frame is None or frame.f_code is not run.__code__:  # in `run` itself the user's code has ended already
-        running.ends_at = math.inf
+        running.ends_at = time.monotonic() + SWALLOWED_SECONDS
         raise DeadlineExceeded
 
 
@@ -69,7 +72,11 @@ def fault_of(error: BaseException) -> Fault:
     if isinstance(error, DeadlineExceeded):
         return late()
     text = "".join(traceback.format_exception(error)).rstrip()
-    return Fault(kind=Kind.CALLBACK, message=f"{type(error).__name__}: {error}", traceback=text)
+    try:
+        message = f"{type(error).__name__}: {error}"
+    except Exception:
+        message = type(error).__name__  # an exception that cannot even say what it is
+    return Fault(kind=Kind.CALLBACK, message=message, traceback=text)
 
 
 def late() -> Fault:

@@ -114,6 +114,8 @@ class ThreadEngine:
         if late:
             self._executor.shutdown(wait=False)
             self._executor = self._new_executor()
+            for thread in [thread for thread in self._opened if not thread.is_alive()]:
+                self._opened.pop(thread).close()
         return late
 
     def _abandon(self, ticket: int) -> None:
@@ -121,7 +123,9 @@ class ThreadEngine:
         thread = self._threads.get(ticket)
         if thread is not None:
             getattr(futures_thread, "_threads_queues", {}).pop(thread, None)
-            self._opened.pop(thread).interrupt()
+            transport = self._opened.pop(thread, None)
+            if transport is not None:
+                transport.interrupt()
         self._forget(ticket)
 
     def close(self) -> None:
@@ -130,13 +134,13 @@ class ThreadEngine:
         patience = time.monotonic() + CLOSE_SECONDS
         pending = {future for future in self._running.values() if not future.done()}  # cancelled ones are done
         while pending and time.monotonic() < patience:
-            for transport in self._opened.values():
+            for transport in list(self._opened.values()):  # threads that only begin add to it
                 transport.interrupt()
             pending = concurrent.futures.wait(pending, INTERRUPT_EVERY_SECONDS).not_done
         for ticket in [ticket for ticket, future in self._running.items() if future in pending]:
             self._abandon(ticket)
         self._running.clear()
-        for transport in self._opened.values():
+        for transport in list(self._opened.values()):
             transport.close()
         self._opened.clear()
 

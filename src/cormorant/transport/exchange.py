@@ -289,7 +289,13 @@ class Exchange:
     # --- reading out ---
 
     def outcome(self, error: tuple[int, str] | None) -> Outcome:
-        """Return what the hop gave; `error` is libcurl's code and words, or None."""
+        """Return what the hop gave; `error` is libcurl's code and words, or None. Nothing of it is kept."""
+        outcome = self._read_out(error)
+        self._connection = self._descriptor = None
+        self._chunks.clear()
+        return outcome
+
+    def _read_out(self, error: tuple[int, str] | None) -> Outcome:
         head = parse_head(self._head)
         if self._connection is not None:
             self._note_connection(self._connection, head)
