@@ -136,7 +136,9 @@ def test_get_under_patched_gevent_reuses_its_connections(cormorant, rude):
     """In a patched process poll() would switch, inside libcurl, as soon as a connection is used again."""
     (cormorant.folder / "mine.py").write_text("import cormorant\ndef size(url): return len(cormorant.get(url).body)\n")
     pages = [rude.url(f"/ok/{number}", host=f"127.0.0.{1 + number % 5}") for number in range(120)]
-    code, out, err = cormorant.run("map", "mine:size", "-i", cormorant.list(*pages), "-e", "gevent", "-c", "8", "-o", "-")
+    code, out, err = cormorant.run(
+        "map", "mine:size", "-i", cormorant.list(*pages), "-e", "gevent", "-c", "8", "-o", "-"
+    )
     assert code == 0, err
     assert [record["ok"] for record in cormorant.records(out)] == [True] * 120
 

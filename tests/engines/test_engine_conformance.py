@@ -407,3 +407,42 @@ def test_a_script_without_its_guard_is_told_so(engine: str, tmp_path: Path) -> N
     )
     assert done.returncode == 1
     assert "cormorant.errors.EngineLost: the worker processes die as they start" in done.stderr
+
+
+@pytest.mark.parametrize("engine", ["serial", "greenlet", "gevent", "asyncio"])
+def test_a_deadline_that_was_swallowed_comes_again(engine: str) -> None:
+    start = time.monotonic()
+    results = list(cormorant.map(engine_jobs.swallow_in_a_loop, [20.0], engine=engine, timeout=0.5))
+    assert [result.kind for result in results] == [Kind.TIMEOUT]
+    assert time.monotonic() - start < 15
+
+
+@pytest.mark.parametrize("engine", ["greenlet", "gevent", "asyncio"])
+def test_a_jobs_context_is_its_own(engine: str) -> None:
+    results = cormorant.map(engine_jobs.mark_context, range(20), engine=engine, concurrency=2)
+    assert {result.value for result in results} == {"clean"}
+
+
+@every_engine
+def test_an_exception_without_words_is_a_failure_too(engine: str) -> None:
+    (result,) = cormorant.map(engine_jobs.fail_without_words, ["x"], engine=engine)
+    assert (result.kind, result.message) == (Kind.CALLBACK, "Mute")
+
+
+def test_leaving_with_an_open_map_does_not_die_of_the_alarm(tmp_path: Path) -> None:
+    script = tmp_path / "open_map.py"
+    script.write_text(
+        "import time, cormorant\n"
+        "results = cormorant.map(str, range(9), engine='greenlet')\n"
+        "next(results)\n"
+        "import atexit; atexit.register(time.sleep, 0.4)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, str(script)], env=environment, timeout=20, check=False).returncode == 0
+
+
+def test_a_page_cancelled_as_it_comes_costs_nobody_else(rude: Rude) -> None:
+    pages = [rude.url(f"/slow/0.2?{number}") for number in range(60)]
+    results = list(cormorant.map(engine_jobs.give_up_or_fetch, pages, engine="asyncio", concurrency=60, timeout=8))
+    assert {result.value for result in results if result.item.endswith(("0", "2", "4", "6", "8"))} == {200}
+    assert {result.kind for result in results} == {None}

@@ -301,3 +301,31 @@ def test_whatever_happens_every_url_ends_once_and_hosts_are_spared(
     )
     assert plan.offered == len(pages) == len(ends) + plan.duplicates
     assert plan.in_flight == 0
+
+
+def test_other_credentials_are_another_request() -> None:
+    plan = scheduler(
+        ["http://u1:p@a.example/", "http://u2:p@a.example/", "http://a.example/", "http://u1:p@a.example/"]
+    )
+    steps = [start(plan), start(plan), start(plan)]
+    assert len({step.argument.headers for step in steps}) == 3
+    assert isinstance(plan.next(0.0), Wait)
+    assert plan.duplicates == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("http://a.example/page\tlabel", "a tab"),
+        ("http://a.example/\rhttp://b.example/", "line break"),
+        ("http://a.example/\udce9", "UTF-8"),
+    ],
+    ids=["table", "old Mac", "Latin-1"],
+)
+def test_a_line_that_holds_more_than_an_url_is_refused(text: str, says: str) -> None:
+    plan = scheduler([text])
+    assert plan.next(0.0) is FINISHED
+    (failure,) = plan.outcomes()
+    assert (failure.kind, failure.attempts) == (Kind.BAD_URL, 0)
+    assert says in failure.message
+    failure.url.encode()
