@@ -162,13 +162,3 @@ class Mute(Exception):
 
 def fail_without_words(item: object) -> None:
     raise Mute
-
-
-async def give_up_or_fetch(url: str) -> int | str:
-    """Even pages are awaited; odd ones are given up at about the instant they come."""
-    if int(url[-1]) % 2 == 0:
-        return (await cormorant.aget(url, timeout=5)).status
-    try:
-        return (await asyncio.wait_for(cormorant.aget(url, timeout=5), 0.2)).status
-    except TimeoutError:
-        return "given up"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import contextlib
 import gc
@@ -19,7 +20,7 @@ import pytest
 
 import cormorant
 import engine_jobs
-from cormorant import Kind
+from cormorant import Kind, engines, testing
 from cormorant.errors import UsageError
 from engine_names import CONCURRENT, ENGINES, PROCESSES, open_descriptors
 from rude import Rude
@@ -429,20 +430,27 @@ def test_an_exception_without_words_is_a_failure_too(engine: str) -> None:
     assert (result.kind, result.message) == (Kind.CALLBACK, "Mute")
 
 
-def test_leaving_with_an_open_map_does_not_die_of_the_alarm(tmp_path: Path) -> None:
-    script = tmp_path / "open_map.py"
-    script.write_text(
-        "import time, cormorant\n"
-        "results = cormorant.map(str, range(9), engine='greenlet')\n"
-        "next(results)\n"
-        "import atexit; atexit.register(time.sleep, 0.4)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    assert subprocess.run([sys.executable, str(script)], env=environment, timeout=20, check=False).returncode == 0
+@pytest.mark.parametrize("engine", ["greenlet", "gevent"])
+def test_a_close_that_fails_leaves_no_alarm_behind(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(transport: object) -> None:
+        raise RuntimeError("it does not close")
+
+    monkeypatch.setattr(testing.ScriptedEvented, "close", fail)
+    setup = engines.Setup(work=str, transports=testing.Scripted({}), width=1, has_user_code=True)
+    running = engines.start(engine, setup)
+    running.start(0, "item", 5.0)
+    assert signal.getitimer(signal.ITIMER_REAL) != (0.0, 0.0)
+    with pytest.raises(RuntimeError, match="does not close"):
+        running.close()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-def test_a_page_cancelled_as_it_comes_costs_nobody_else(rude: Rude) -> None:
-    pages = [rude.url(f"/slow/0.2?{number}") for number in range(60)]
-    results = list(cormorant.map(engine_jobs.give_up_or_fetch, pages, engine="asyncio", concurrency=60, timeout=8))
-    assert {result.value for result in results if result.item.endswith(("0", "2", "4", "6", "8"))} == {200}
-    assert {result.kind for result in results} == {None}
+def test_a_page_that_comes_as_it_is_cancelled_is_dropped() -> None:
+    from cormorant.engines.asyncio import deliver_to
+
+    async def cancelled() -> None:
+        page = asyncio.get_running_loop().create_future()
+        page.cancel()
+        deliver_to(page, cormorant.Page(url="http://a.example/", status=200))
+
+    asyncio.run(cancelled())

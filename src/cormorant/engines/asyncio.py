@@ -105,6 +105,8 @@ class AwaitedAsyncioEngine:
         if self._closed:
             return
         self._closed = True
+        if self._alarm is not None:
+            self._alarm.disarm()  # first: whatever goes wrong below, no tick may come after the handler is gone
         tasks, self._jobs = list(self._jobs.values()), {}
         for task in tasks:
             task.cancel()
@@ -117,15 +119,13 @@ class AwaitedAsyncioEngine:
             self.watch(descriptor, False, False)
         if self._timer is not None:
             self._timer.cancel()
-        if self._alarm is not None:
-            self._alarm.disarm()
 
     # --- AwaitedWire, for the jobs ---
 
     async def fetch(self, request: Request) -> Outcome:
         """Await the page."""
         page: asyncio.Future[Outcome] = self._loop.create_future()
-        key = self._transport.start(request, functools.partial(_set, page))
+        key = self._transport.start(request, functools.partial(deliver_to, page))
         try:
             return await page
         except BaseException:
@@ -182,7 +182,7 @@ class AwaitedAsyncioEngine:
         self._transport.deliver_ended()
 
 
-def _set(page: asyncio.Future[Outcome], outcome: Outcome) -> None:
+def deliver_to(page: asyncio.Future[Outcome], outcome: Outcome) -> None:
     """Deliver, unless whoever waited was cancelled in this very round."""
     if not page.done():
         page.set_result(outcome)

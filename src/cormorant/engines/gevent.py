@@ -111,6 +111,8 @@ class GeventEngine:
         if self._closed:
             return
         self._closed = True
+        if self._alarm is not None:
+            self._alarm.disarm()  # first: whatever goes wrong below, no tick may come after the handler is gone
         birds, self._jobs = [*self._jobs.values(), *self._idle], {}
         self._idle = []
         gevent.killall(birds, block=True, timeout=1.0)
@@ -123,8 +125,6 @@ class GeventEngine:
         self._watchers.clear()
         if self._timer is not None:
             self._timer.close()
-        if self._alarm is not None:
-            self._alarm.disarm()
 
     # --- Wire, for the jobs ---
 

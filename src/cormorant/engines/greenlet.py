@@ -123,6 +123,8 @@ class GreenletEngine:
         if self._closed:
             return
         self._closed = True
+        if self._alarm is not None:
+            self._alarm.disarm()  # first: whatever goes wrong below, no tick may come after the handler is gone
         self._started.clear()
         birds, self._jobs = [*self._jobs.values(), *self._idle], {}
         self._idle = []
@@ -131,8 +133,6 @@ class GreenletEngine:
             bird.throw()
         self._transport.close()
         self._poller.close()
-        if self._alarm is not None:
-            self._alarm.disarm()
 
     # --- Wire, for the jobs ---
 
