@@ -224,7 +224,9 @@ def test_the_limit_counts_decoded_bytes(name: str) -> None:
 def test_the_limit_holds_without_a_coding() -> None:
     assert decode(TEXT, None, len(TEXT)).problem is None
     assert decode([TEXT, b"!"], None, len(TEXT)) == Decoded(
-        body=b"", problem=Kind.TOO_LARGE, message=f"the body is larger than {len(TEXT):,} bytes"
+        body=b"",
+        problem=Kind.TOO_LARGE,
+        message=f"the body is larger than {len(TEXT):,} bytes; max_body raises the limit",
     )
 
 

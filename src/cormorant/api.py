@@ -71,8 +71,8 @@ def fetch(
     engine that is not installed.
     """
     chosen = Options.of(options)
-    worker = open_fetch(_entries(urls), chosen, parse, _open_sink(output, format, overwrite))
-    return worker.run()
+    worker = open_fetch(_entries(urls), chosen, parse)
+    return worker.save_to(_open_sink(output, format, overwrite)).run()
 
 
 def afetch(
@@ -90,8 +90,8 @@ def afetch(
     """
     if options.setdefault("engine", "asyncio") != "asyncio":
         raise UsageError(f"afetch runs on your event loop: engine 'asyncio' only, not {options['engine']!r}; use fetch")
-    worker = open_fetch(_entries(urls), Options.of(options), parse, _open_sink(output, format, overwrite))
-    return worker.arun()
+    worker = open_fetch(_entries(urls), Options.of(options), parse)
+    return worker.save_to(_open_sink(output, format, overwrite)).arun()
 
 
 def map(
@@ -263,7 +263,10 @@ def _after(request: Request, outcome: Outcome) -> Request | Outcome:
 
 
 def _request(url: str, timeout: float | None, header: Any, method: str, body: bytes | None) -> Request:
-    seconds = Options().timeout if timeout is None else timeout
+    method = method.upper()
+    if not method.isalpha() or not method.isascii() or (body is not None and method in ("GET", "HEAD")):
+        raise UsageError(f"method {method!r} cannot be sent{' with a body' if body is not None else ''}; write 'POST'")
+    seconds = Options(timeout=Options().timeout if timeout is None else timeout).timeout
     running = job.current.get()
     if running is not None:
         seconds = min(seconds, running.seconds_left())

@@ -14,6 +14,7 @@ from typing import Any
 from cormorant.interfaces import AwaitedEngine, Engine, Scheduler
 from cormorant.messages import FINISHED, Fetch, Finished, Wait
 
+FILL_SECONDS = 0.02  # most time spent on starting before the pages under way are looked at
 IDLE_SECONDS = 0.2  # with nothing under way no end can come: look whether `stop` was said
 
 Clock = Callable[[], float]
@@ -30,12 +31,15 @@ class _Filler:
     def fill(self) -> float | Finished | None:
         """Start what may start; returns how long the engine may wait for an end (None: until one comes)."""
         step: Fetch | Wait | Finished = Wait()
+        began = self._clock()
         while self.under_way < self._width:
             step = self._scheduler.next(self._clock())
             if not isinstance(step, Fetch):
                 break
             self._engine.start(step.ticket, step.argument, step.seconds)
             self.under_way += 1
+            if self._clock() - began > FILL_SECONDS:
+                return 0.0  # a slow input: look at what is back before reading on
         else:
             return None
         if not isinstance(step, Wait):
@@ -68,7 +72,9 @@ def drive(
         while (patience := filler.fill()) is not FINISHED:
             ended = scheduler.outcomes()
             if ended:
-                yield from ended
+                ended.reverse()
+                while ended:  # not kept while the caller looks at it
+                    yield ended.pop()
                 handed_over()
                 patience = 0.0  # time has passed at the caller's: look again before waiting
             filler.settle(engine.collect(patience))
@@ -90,8 +96,9 @@ async def adrive(
         while (patience := filler.fill()) is not FINISHED:
             ended = scheduler.outcomes()
             if ended:
-                for outcome in ended:
-                    yield outcome
+                ended.reverse()
+                while ended:
+                    yield ended.pop()
                 handed_over()
                 patience = 0.0
             filler.settle(await engine.collect(patience))

@@ -69,6 +69,11 @@ class Worker:
         self._failed: Counter[str] = Counter()
         self._statuses: Counter[int] = Counter()
 
+    def save_to(self, sink: Sink | None) -> Worker:
+        """Write every outcome to `sink` before it is handed over; to be called before `run`."""
+        self._sink = sink
+        return self
+
     @property
     def width(self) -> int:
         """How many jobs may be under way at once."""
@@ -84,9 +89,11 @@ class Worker:
                 self._book(outcome)
                 yield outcome
         finally:
-            outcomes.close()
             self._ended_at = time.monotonic()
-            self._close_sink()
+            try:
+                outcomes.close()
+            finally:
+                self._close_sink()
 
     async def arun(self) -> AsyncGenerator[Any, None]:
         """Do what `run` does inside a running event loop."""
@@ -98,9 +105,11 @@ class Worker:
                 self._book(outcome)
                 yield outcome
         finally:
-            await outcomes.aclose()
             self._ended_at = time.monotonic()
-            self._close_sink()
+            try:
+                await outcomes.aclose()
+            finally:
+                self._close_sink()
 
     def _flush(self) -> None:
         """Hand what was saved to the operating system: nobody should wait for a line that is written already."""

@@ -123,6 +123,29 @@ def test_every_name_under_way_has_a_thread_up_to_the_limit() -> None:
     resolver.close()
 
 
+def test_a_name_nobody_waits_for_any_more_is_not_looked_up() -> None:
+    rung = threading.Semaphore(0)
+    asked: list[str] = []
+    release = threading.Event()
+
+    def look_up(name: str) -> Resolved:
+        asked.append(name)
+        release.wait(10)
+        return Resolved((name,))
+
+    resolver = Resolver(rung.release, look_up)
+    questions = [Question(f"n{number}", lambda resolved, _seconds: None) for number in range(MOST_THREADS + 20)]
+    for question in questions:
+        resolver.ask(question, 60)
+    for question in questions[MOST_THREADS:]:
+        question.is_withdrawn = True
+    release.set()
+    for _ in questions:
+        assert rung.acquire(timeout=10)
+    assert len(asked) == MOST_THREADS
+    resolver.close()
+
+
 def test_a_withdrawn_question_is_not_answered() -> None:
     rung = threading.Event()
     resolver = Resolver(rung.set, lambda name: Resolved((name,)))

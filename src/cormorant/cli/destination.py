@@ -67,7 +67,7 @@ def data_stream() -> BinaryIO:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     except (OSError, ValueError):  # closed, or not a file at all
         return sys.stdout.buffer
-    return os.fdopen(data, "wb")
+    return os.fdopen(data, "wb", closefd=False)  # it stays open as long as the process, like stdout
 
 
 def is_terminal(stream: Any) -> bool:

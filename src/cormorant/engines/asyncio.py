@@ -20,7 +20,8 @@ from cormorant.errors import UsageError
 from cormorant.interfaces import EventedTransport
 from cormorant.messages import Done, Outcome, Request
 
-CLOSE_SECONDS = 1.0  # how long `close` waits for cancelled jobs to unwind
+SOON_SECONDS = 0.001
+CLOSE_SECONDS = 0.5  # how long `close` waits for cancelled jobs to unwind
 
 
 class AwaitedAsyncioEngine:
@@ -39,6 +40,7 @@ class AwaitedAsyncioEngine:
         self._collector: asyncio.Future[None] | None = None
         self._watched: dict[int, tuple[bool, bool]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._wake_at: float | None = None
         self._expiring = False
         self._closed = False
@@ -60,8 +62,12 @@ class AwaitedAsyncioEngine:
         job.current.set(running)
         try:
             done = Done(ticket=running.ticket, value=await self._work(argument))
-        except (KeyboardInterrupt, asyncio.CancelledError):
+        except KeyboardInterrupt:
             raise
+        except asyncio.CancelledError as error:
+            if running.ticket not in self._jobs:
+                raise  # it was us
+            done = Done(ticket=running.ticket, fault=job.fault_of(error))
         except BaseException as error:
             done = Done(ticket=running.ticket, fault=job.fault_of(error))
         finally:
@@ -155,21 +161,25 @@ class AwaitedAsyncioEngine:
     def wake_in(self, seconds: float | None) -> None:
         """Call `expired` after this long. The timer is moved only when it would come too late."""
         self._wake_at = None if seconds is None else self._loop.time() + seconds
-        if seconds == 0.0:
+        if seconds is not None and seconds < SOON_SECONDS:
             if not self._expiring:
                 self._expiring = True
                 self._loop.call_soon(self._expire)
-        elif self._wake_at is not None and (self._timer is None or self._wake_at < self._timer.when()):
+        elif self._wake_at is not None and (self._timer is None or self._wake_at < self._timer_at):
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(self._wake_at, self._on_timer)
+            self._set_timer(self._wake_at)
+
+    def _set_timer(self, at: float) -> None:
+        self._timer_at = at  # uvloop's handles do not always know their own
+        self._timer = self._loop.call_at(at, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         if self._wake_at is None:
             return
-        if self._wake_at > self._loop.time():
-            self._timer = self._loop.call_at(self._wake_at, self._on_timer)
+        if self._wake_at > self._loop.time() + SOON_SECONDS:
+            self._set_timer(self._wake_at)
         else:
             self._expire()
 

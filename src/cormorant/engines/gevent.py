@@ -7,6 +7,7 @@ line patches first, a program does so itself: `from gevent import monkey; monkey
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -16,7 +17,7 @@ from gevent.hub import get_hub
 
 from cormorant.engines import Setup, job
 from cormorant.engines.alarm import Alarm
-from cormorant.errors import DeadlineExceeded
+from cormorant.errors import DeadlineExceeded, UsageError
 from cormorant.interfaces import EventedTransport
 from cormorant.messages import Done, Outcome, Request
 
@@ -42,6 +43,7 @@ class GeventEngine:
         self._timer_at = 0.0
         self._expiring = False
         self._closed = False
+        self._thread = threading.get_ident()
 
     # --- Engine ---
 
@@ -56,7 +58,7 @@ class GeventEngine:
         if self._alarm is not None:
             self._alarm.arm()
             limit = self._limits[ticket] = self._hub.loop.timer(seconds)
-            limit.start(self._hub.loop.run_callback, self._end_late, ticket)
+            limit.start(self._hub.loop.run_callback, self._end_late, ticket, update=True)
 
     def _fly(self, running: job.Job, argument: Any) -> None:
         """Run one job after the other; spawning a greenlet costs more than all its switches."""
@@ -87,6 +89,8 @@ class GeventEngine:
 
     def collect(self, timeout: float | None) -> list[Done]:
         """Let gevent's loop run until a job has ended, or for `timeout` seconds."""
+        if threading.get_ident() != self._thread:
+            raise UsageError("greenlets stay in their thread: iterate where you began, or use engine 'thread'")
         if not self._ended:
             patience = None if timeout is None else self._hub.loop.timer(timeout)
             if patience is not None:
@@ -115,7 +119,8 @@ class GeventEngine:
             self._alarm.disarm()  # first: whatever goes wrong below, no tick may come after the handler is gone
         birds, self._jobs = [*self._jobs.values(), *self._idle], {}
         self._idle = []
-        gevent.killall(birds, block=True, timeout=1.0)
+        if threading.get_ident() == self._thread:
+            gevent.killall(birds, block=True)
         for limit in self._limits.values():
             limit.close()
         self._transport.close()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 import select
 import selectors
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -20,7 +21,7 @@ import greenlet
 
 from cormorant.engines import Setup, job
 from cormorant.engines.alarm import Alarm
-from cormorant.errors import DeadlineExceeded
+from cormorant.errors import DeadlineExceeded, UsageError
 from cormorant.interfaces import EventedTransport
 from cormorant.messages import Done, Outcome, Request
 
@@ -51,6 +52,7 @@ class GreenletEngine:
         self._ended: list[Done] = []
         self._wake_at: float | None = None
         self._closed = False
+        self._thread = threading.get_ident()
 
     # --- Engine ---
 
@@ -64,6 +66,8 @@ class GreenletEngine:
 
     def collect(self, timeout: float | None) -> list[Done]:
         """Be the hub until a job has ended, or for `timeout` seconds."""
+        if threading.get_ident() != self._thread:
+            raise UsageError("greenlets stay in their thread: iterate where you began, or use engine 'thread'")
         self._hub = greenlet.getcurrent()
         give_up_at = None if timeout is None else time.monotonic() + timeout
         self._switch_into_started()
@@ -128,7 +132,7 @@ class GreenletEngine:
         self._started.clear()
         birds, self._jobs = [*self._jobs.values(), *self._idle], {}
         self._idle = []
-        for bird in birds:
+        for bird in birds if threading.get_ident() == self._thread else ():
             bird.parent = greenlet.getcurrent()
             bird.throw()
         self._transport.close()

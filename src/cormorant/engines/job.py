@@ -43,15 +43,17 @@ class Job:
 
 def run(running: Job, work: Callable[[Any], Any], argument: Any) -> Done:
     """Run a plain job to its end, whatever it raises; only a KeyboardInterrupt passes."""
+    outer, ends_at = current.get(), running.ends_at
     current.set(running)
     try:
-        return Done(ticket=running.ticket, value=work(argument))
+        done = Done(ticket=running.ticket, value=work(argument))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return Done(ticket=running.ticket, fault=fault_of(error))
+        done = Done(ticket=running.ticket, fault=fault_of(error))
     finally:
-        current.set(None)
+        current.set(outer)
+    return done if time.monotonic() < ends_at else Done(ticket=running.ticket, fault=late())
 
 
 def end_if_overdue(frame: FrameType | None) -> None:

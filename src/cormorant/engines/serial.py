@@ -22,6 +22,7 @@ class SerialEngine:
 
     def __init__(self, setup: Setup) -> None:
         self._work: Callable[[Any], Any] = setup.work
+        self._transports = setup.transports
         self._transport = setup.transports.blocking()
         self._started: deque[tuple[int, Any, float]] = deque()
         self._alarm = Alarm() if setup.has_user_code else None
@@ -54,7 +55,11 @@ class SerialEngine:
         helper = threading.Thread(target=lambda: box.append(self._run(running, argument)), daemon=True)
         helper.start()
         helper.join(seconds)
-        return box[0] if box else Done(ticket=running.ticket, fault=job.late())
+        if box:
+            return box[0]
+        self._transport.interrupt()  # the helper still has it
+        self._transport = self._transports.blocking()
+        return Done(ticket=running.ticket, fault=job.late())
 
     def close(self) -> None:
         """Forget what was started; drop the connections."""

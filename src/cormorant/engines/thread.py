@@ -80,7 +80,11 @@ class ThreadEngine:
         return job.run(job.Job(ticket, ends_at, transport), self._work, argument)
 
     def _on_done(self, ticket: int, future: Future[Done]) -> None:
-        self._finished.put(job.cancelled(ticket) if future.cancelled() else future.result())
+        error = None if future.cancelled() else future.exception()
+        if error is not None:  # a KeyboardInterrupt of the function's own
+            self._finished.put(Done(ticket=ticket, fault=job.fault_of(error)))
+        else:
+            self._finished.put(job.cancelled(ticket) if future.cancelled() else future.result())
 
     def collect(self, timeout: float | None) -> list[Done]:
         """Return every job whose thread has put it into the queue, and every one that is late."""

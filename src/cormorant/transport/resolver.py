@@ -62,7 +62,7 @@ class Resolver:
         self._asked: dict[str, list[Question]] = {}
         self._deadlines: list[tuple[float, int, Question]] = []
         self._order = itertools.count()
-        self._found: deque[tuple[str, Resolved]] = deque()
+        self._found: deque[tuple[str, Resolved | None]] = deque()
         self._work = threading.Condition()
         self._names: deque[str] = deque()  # under _work, like the next three
         self._threads = self._idle = 0
@@ -86,8 +86,11 @@ class Resolver:
             self._found.append((question.name, known))
             self._ring()
             return
+        self._queue(question.name)
+
+    def _queue(self, name: str) -> None:
         with self._work:
-            self._names.append(question.name)
+            self._names.append(name)
             if len(self._names) <= self._idle or self._threads >= MOST_THREADS:
                 self._work.notify()
                 return
@@ -97,7 +100,8 @@ class Resolver:
     def _serve(self) -> None:
         """Look up names, in a thread, until there have been none for a while."""
         while (name := self._next_name()) is not None:
-            self._found.append((name, self._lookup(name)))
+            wanted = any(not question.is_withdrawn for question in tuple(self._asked.get(name, ())))
+            self._found.append((name, self._lookup(name) if wanted else None))
             self._ring()
 
     def _next_name(self) -> str | None:
@@ -121,12 +125,23 @@ class Resolver:
         """Answer every question whose name was found or whose time is up."""
         while self._found:
             name, resolved = self._found.popleft()
+            questions = self._asked.pop(name, [])
+            if resolved is None:  # nobody waited any more when its turn came
+                self._ask_again(name, questions)
+                continue
             self._keep(name, resolved)
-            for question in self._asked.pop(name, ()):
+            for question in questions:
                 question.settle(resolved)
         while (at := self.next_deadline()) is not None and at <= time.monotonic():
             question = heapq.heappop(self._deadlines)[2]
             question.settle(Resolved((), f"Resolving {question.name} timed out", is_late=True))
+
+    def _ask_again(self, name: str, questions: list[Question]) -> None:
+        """Queue a name again for those who asked for it just as it was passed over."""
+        waiting = [question for question in questions if not question.is_withdrawn]
+        if waiting:
+            self._asked[name] = waiting
+            self._queue(name)
 
     def _keep(self, name: str, resolved: Resolved) -> None:
         seconds = GOOD_SECONDS if resolved.addresses else BAD_SECONDS
