@@ -158,3 +158,13 @@ def test_a_withdrawn_question_is_not_answered() -> None:
     assert answers == []
     assert resolver.next_deadline() is None
     resolver.close()
+
+
+@pytest.mark.parametrize("engine", EVENTED)
+def test_names_and_deadlines_share_the_loops_one_timer(engine: str, rude: Rude, zone: Zone) -> None:
+    """Names that are found just as pages run out of time ask for wakes of less than a millisecond."""
+    port = rude.url().split(":")[2].split("/")[0]
+    pages = [f"http://n{number}.test:{port}/{'hang' if number % 3 == 0 else 'slow/0.1'}" for number in range(150)]
+    kinds = [page.kind for page in cormorant.fetch(pages, engine=engine, concurrency=30, timeout=2)]
+    assert kinds.count(Kind.TIMEOUT) == 50
+    assert kinds.count(None) == 100
