@@ -42,10 +42,6 @@ def path_of(url: str) -> str:
     return first.final_url
 
 
-def status_after(pause_and_url: tuple[float, str]) -> int:
-    return cormorant.get(pause_and_url[1]).status
-
-
 def refuse(item: Any) -> None:
     raise ValueError(f"cannot do {item}")
 
@@ -54,15 +50,6 @@ def kill_own_process(item: str) -> str:
     if item == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     return item
-
-
-def kill_once(item: tuple[str, str]) -> str:
-    """Die on the first attempt at an item; `item` names a file that remembers."""
-    name, remembers = item
-    if name == "die" and not os.path.exists(remembers):
-        with open(remembers, "w"):
-            os.kill(os.getpid(), signal.SIGKILL)
-    return name
 
 
 def unpicklable(item: int) -> Any:
@@ -92,15 +79,6 @@ def clean_up_when_late(item: tuple[str, str]) -> None:
     finally:
         with open(left_behind, "w"):
             pass
-
-
-def swallow_everything(url: str) -> str:
-    """Catch what a sloppy function catches; the deadline must get through all the same."""
-    try:
-        cormorant.get(url, timeout=60)
-    except Exception:
-        return "swallowed"
-    return "fetched"
 
 
 async def await_status(url: str) -> int:
