@@ -26,10 +26,20 @@ from cormorant import engines
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "cormorant"
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
-SHELVES = {"architecture", "engines", "glossary", "howto", "libraries", "reference", "tutorial"}
+SHELVES = {
+    "architecture",
+    "engines",
+    "explanation/how-engines-wait",
+    "explanation/measuring",
+    "glossary",
+    "howto",
+    "libraries",
+    "reference",
+    "tutorial",
+}
 
 PORT_IN_THE_TEXT = "127.0.0.1:8000"
 FENCE = re.compile(r"^( *)```([^\n]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -90,7 +100,7 @@ def first_names(text: str) -> set[str]:
 
 
 def test_the_shelves_are_full() -> None:
-    assert {page.stem for page in DOCS} == SHELVES
+    assert {str(page.relative_to(ROOT / "docs").with_suffix("")) for page in DOCS} == SHELVES
     readme = (ROOT / "README.md").read_text()
     assert all(f"docs/{name}.md" in readme for name in SHELVES)
 
@@ -172,7 +182,7 @@ def test_every_option_is_in_the_reference_with_its_default() -> None:
     table = {row[0]: row for row in rows(sections(REFERENCE)["Options"])}
     fields = {f"`{field.name}`": field.default for field in dataclasses.fields(cormorant.Options)}
     assert list(table) == list(fields)
-    said_otherwise = {"`concurrency`": "the engine's own", "`header`": "none", "`proxy`": "none"}
+    said_otherwise = {"`concurrency`": "the engine's own", "`header`": "none", "`proxy`": "none", "`watchdog`": "none"}
     for name, default in fields.items():
         shown = table[name][2]
         if name in said_otherwise:
@@ -215,6 +225,19 @@ def test_every_field_of_a_record_is_in_the_reference() -> None:
         re.findall(r"`([^`]+)`", section.partition("The others")[2].partition("\n\n")[0])
     )
     assert named == set(Record.__struct_fields__)
+
+
+def test_every_key_of_a_comparison_is_in_the_reference() -> None:
+    from cormorant.lab import comparison
+    from cormorant.lab.claims import Verdict
+
+    section = sections(REFERENCE)["Comparison"]
+    named = set(re.findall(r"`(\w+)`", section))
+    structs = (comparison.Comparison, comparison.Machine, comparison.WorkDone, comparison.Origin, comparison.Phases)
+    for struct in (*structs, comparison.Trial, Verdict):
+        assert {*struct.__struct_fields__} <= named, struct.__name__
+    keys = {name for row in rows(section) for name in re.findall(r"`([^`]+)`", row[0])}
+    assert keys == {*comparison.Comparison.__struct_fields__, *comparison.Trial.__struct_fields__}
 
 
 def test_every_field_of_a_result_is_in_the_reference() -> None:

@@ -133,7 +133,19 @@ def test_an_engine_without_its_package_names_the_pip_line() -> None:
     assert not engine_modules(loaded)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["fetch", "--help"], ["map", "--help"], ["site", "--help"], ["engines"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["fetch", "--help"],
+        ["map", "--help"],
+        ["site", "--help"],
+        ["compare", "--help"],
+        ["trace", "--help"],
+        ["explain", "--help"],
+        ["engines"],
+    ],
+)
 def test_asking_the_command_line_imports_no_wire_and_no_engine(words: list[str]) -> None:
     loaded = loaded_after(
         f"sys.argv = ['cormorant', *{words!r}]\n"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cormorant.errors import MissingPackage as MissingPackage
     from cormorant.errors import OutputError as OutputError
     from cormorant.errors import UsageError as UsageError
+    from cormorant.lab.compare import compare as compare
+    from cormorant.lab.comparison import Comparison as Comparison
     from cormorant.messages import Failure as Failure
     from cormorant.messages import Kind as Kind
     from cormorant.messages import Outcome as Outcome
@@ -34,6 +36,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "BadURL": "errors",
+    "Comparison": "lab.comparison",
     "CormorantError": "errors",
     "DeadlineExceeded": "errors",
     "EngineLost": "errors",
@@ -51,6 +54,7 @@ _HOME = {
     "UsageError": "errors",
     "afetch": "api",
     "aget": "api",
+    "compare": "lab.compare",
     "fetch": "api",
     "get": "api",
     "map": "api",

@@ -15,13 +15,14 @@ import msgspec
 from typing_extensions import Unpack
 
 from cormorant import engines, fetching
+from cormorant.auto import AutoWorker, engine_for
 from cormorant.engines import job
 from cormorant.errors import DeadlineExceeded, FetchError, UsageError
 from cormorant.frontier.memory import MemoryFrontier
-from cormorant.interfaces import Entry, Sink, Transports, Wire
+from cormorant.interfaces import Entry, Scheduler, Sink, Transports, Wire, Work
 from cormorant.items import ItemScheduler
 from cormorant.messages import Failure, Outcome, Page, Request, Result
-from cormorant.options import Options, header_pairs
+from cormorant.options import AUTO, Options, header_pairs
 from cormorant.policies.politeness import Politeness
 from cormorant.policies.redirects import Redirects
 from cormorant.policies.retries import Retries
@@ -51,6 +52,7 @@ class OptionWords(TypedDict, total=False):
     proxy: str | None
     insecure: bool
     keep_duplicates: bool
+    watchdog: float | None
 
 
 def fetch(
@@ -141,15 +143,10 @@ def open_fetch(
         headers=options.header,
         keep_duplicates=options.keep_duplicates,
     )
-    return Worker(
-        FetchScheduler(iter(entries), MemoryFrontier(), policies),
-        options.engine,
-        fetching.work_for(options.engine, parse),
-        transports or Curl(options),
-        width=_width(options, entries),
-        has_user_code=parse is not None,
-        sink=sink,
-    )
+    scheduler = FetchScheduler(iter(entries), MemoryFrontier(), policies)
+    engine = engine_for(options.engine, parse)
+    work, wire = fetching.work_for(engine, parse), transports or Curl(options)
+    return _open(scheduler, engine, work, wire, options, entries, has_user_code=parse is not None, sink=sink)
 
 
 def open_map(
@@ -161,21 +158,27 @@ def open_map(
     for word in SAYS_NOTHING_TO_MAP:
         if getattr(options, word) != getattr(Options(), word):
             raise UsageError(f"{word} is for lists of URLs, and map cannot see your requests: leave it out")
-    return Worker(
-        ItemScheduler(iter(items), options.timeout, NOTHING_YET),
-        options.engine,
-        function,
-        Curl(options),
-        width=_width(options, items),
-        has_user_code=True,
-        sink=sink,
-    )
+    scheduler = ItemScheduler(iter(items), options.timeout, NOTHING_YET)
+    engine = engine_for(options.engine, function)
+    return _open(scheduler, engine, function, Curl(options), options, items, has_user_code=True, sink=sink)
 
 
-def _width(options: Options, entries: Iterable[Any]) -> int:
-    """Return how many jobs run at once: as asked, as the engine can, and no more than there are entries."""
-    width = engines.width(options.engine, options.concurrency)
-    return max(1, min(width, len(entries))) if isinstance(entries, Sized) else width
+def _open(
+    scheduler: Scheduler,
+    engine: str,
+    work: Work,
+    transports: Transports,
+    options: Options,
+    entries: Iterable[Any],
+    **rest: Any,
+) -> Worker:
+    """Build the worker: as many at once as asked, as the engine can, and no more than there are entries."""
+    listed = max(1, len(entries)) if isinstance(entries, Sized) else None
+    rest["watchdog_seconds"] = options.watchdog
+    if engine == AUTO:
+        return AutoWorker(scheduler, work, transports, wanted=options.concurrency, listed=listed, **rest)
+    width = engines.width(engine, options.concurrency)
+    return Worker(scheduler, engine, work, transports, width=min(width, listed or width), **rest)
 
 
 def _entries(texts: Iterable[str]) -> Iterable[Entry | None]:

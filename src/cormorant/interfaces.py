@@ -89,6 +89,17 @@ class Engine(Protocol):
         ...
 
 
+class OneLoop(Protocol):
+    """What an engine offers besides whose jobs share one loop, so that one blocking call stops them all."""
+
+    def caller_from_threads(self) -> Callable[[Callable[[], None]], object]:
+        """Return what any thread may call to have a function run in the loop's next round.
+
+        To be asked in the loop's thread. Once the loop is closed it does nothing, or raises RuntimeError.
+        """
+        ...
+
+
 class AwaitedEngine(Protocol):
     """An `Engine` inside a running event loop: `collect` and `close` are awaited, the rest is the same."""
 
@@ -175,6 +186,10 @@ class EventedTransport(Protocol):
         """Deliver every hop that has ended. Cheap when none has; call it after each round."""
         ...
 
+    def paused(self, seconds: float) -> None:
+        """Hear, before the next round, that nobody ran the loop for so long: no hop is later for it."""
+        ...
+
     def close(self) -> None:
         """Drop every hop and connection without delivering. Safe to call twice."""
         ...
@@ -213,6 +228,42 @@ class Frontier(Protocol):
 
     def __len__(self) -> int:
         """Count the requests waiting."""
+        ...
+
+
+class Rounds(Protocol):
+    """Hears of every wait of an engine's loop, in the loop's thread. Must not raise, block or switch."""
+
+    def waited(self, began: float, ended: float, ready: int) -> None:
+        """Hear that the loop asked the kernel at `began` (monotonic) and had `ready` sockets of ours at `ended`.
+
+        May come late (gevent: before the next wait), but in order.
+        """
+        ...
+
+
+class Observer(Protocol):
+    """Stands beside one worker (`Worker.observe`) and hears what happens, by standing before the real stations.
+
+    Each method gets a station and returns what takes its place, before the run. Nothing is paid for where nobody
+    observes.
+    """
+
+    @property
+    def rounds(self) -> Rounds | None:
+        """Who hears of the loop's rounds. Under asyncio this means Python's own loop: uvloop does not tell."""
+        ...
+
+    def scheduler(self, scheduler: Scheduler) -> Scheduler:
+        """Return the scheduler that the pump will ask."""
+        ...
+
+    def work(self, work: Work) -> Work:
+        """Return the work that jobs will do; picklable if `work` is, async if it is."""
+        ...
+
+    def transports(self, transports: Transports) -> Transports:
+        """Return where engines get their way to the wire; picklable if `transports` is."""
         ...
 
 

@@ -41,7 +41,8 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `queue` is the wait between the scheduler's word and the wire (a thread's or a process's hand-over);
     `dns`, `connect`, `tls`, `first_byte` (request sent until the answer began) and `body` follow
-    each other, and `total` is their sum as libcurl saw it, without `queue`.
+    each other, and `total` is their sum as libcurl saw it, without `queue` and without the time in which the
+    caller kept the loop from running.
     """
 
     queue: float = 0.0

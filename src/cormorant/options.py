@@ -11,8 +11,10 @@ from typing import Any
 from cormorant.errors import UsageError
 from cormorant.messages import Headers
 
+AUTO = "auto"  # no engine: `cormorant.auto` chooses one
 DEFAULT_USER_AGENT = "cormorant/0.1"
 DEFAULT_MAX_BODY = 64 * 1024 * 1024
+SHORTEST_WATCHDOG_SECONDS = 0.005  # Python hands its lock from thread to thread at most this often
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
@@ -21,7 +23,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 class Options:
     """How pages are fetched. Times are seconds, sizes bytes.
 
-    engine            serial, pool, process, thread, greenlet, gevent or asyncio
+    engine            serial, pool, process, thread, greenlet, gevent or asyncio; auto chooses from a short probe
     concurrency       jobs at once; None: the engine's own default (`cormorant engines` shows it)
     timeout           total for one attempt at one URL, redirects included, from its start
     connect_timeout   until the connection stands (names, TCP and TLS)
@@ -36,6 +38,7 @@ class Options:
     proxy             `http://host:port`, `socks5h://host:port`; None: none (the environment is not read)
     insecure          do not verify TLS certificates
     keep_duplicates   fetch a URL as often as it is listed
+    watchdog          name each call that holds the loop longer than this (greenlet, gevent, asyncio); None: no look
     """
 
     engine: str = "greenlet"
@@ -53,6 +56,7 @@ class Options:
     proxy: str | None = None
     insecure: bool = False
     keep_duplicates: bool = False
+    watchdog: float | None = None
 
     def __post_init__(self) -> None:
         for name, kinds in _KINDS.items():
@@ -61,6 +65,8 @@ class Options:
         _at_least("concurrency", self.concurrency, 1)
         _more_than_zero("timeout", self.timeout)
         _more_than_zero("connect_timeout", self.connect_timeout)
+        if self.watchdog is not None and not self.watchdog >= SHORTEST_WATCHDOG_SECONDS:
+            raise UsageError(f"watchdog is {self.watchdog}; give {SHORTEST_WATCHDOG_SECONDS} seconds or more")
         for name in ("max_body", "retries", "per_host", "delay"):
             _at_least(name, getattr(self, name), 0)
         object.__setattr__(self, "header", header_pairs(self.header))
@@ -123,6 +129,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "per_host": (int,),
     "delay": _NUMBER,
     "user_agent": (str,),
+    "watchdog": (int, float, type(None)),
     "proxy": (str, type(None)),
 }
 PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")

@@ -127,6 +127,9 @@ class ScriptedEvented:
                 deliver(self._script.reply(request).outcome(request))
         self._wish()
 
+    def paused(self, seconds: float) -> None:
+        """Do nothing: the script says what is late."""
+
     def _wish(self) -> None:
         self._loop.wake_in(max(0.0, self._due[0][0] - time.monotonic()) if self._due else None)
 

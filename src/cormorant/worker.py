@@ -10,12 +10,14 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from cormorant import engines
-from cormorant.interfaces import Scheduler, Sink, Transports, Work
+from cormorant.errors import UsageError
+from cormorant.interfaces import AwaitedEngine, Engine, Observer, OneLoop, Scheduler, Sink, Transports, Work
 from cormorant.messages import Failure, Page, Result
 from cormorant.pump import adrive, drive
+from cormorant.watchdog import Held, Watchdog
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,7 @@ class Statistics:
 
     `offered == ok + http_errors + sum(failed.values()) + duplicates + not_reached`; `not_reached` holds what waits
     and what is under way. `failed` counts by kind, `statuses` by HTTP status; `bytes` are decoded body bytes.
+    `held` are the places that held the loop, where a watchdog watched.
     """
 
     offered: int
@@ -41,6 +44,7 @@ class Statistics:
     seconds: float
     stopped: bool
     input_ended: bool
+    held: tuple[Held, ...] = ()
 
 
 class Worker:
@@ -56,12 +60,14 @@ class Worker:
         width: int,
         has_user_code: bool,
         sink: Sink | None = None,
+        watchdog_seconds: float | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._engine = engine
         self._setup = engines.Setup(work=work, transports=transports, width=width, has_user_code=has_user_code)
         engines.check(engine, self._setup)
         self._sink = sink
+        self._watchdog = None if watchdog_seconds is None else _watchdog(engine, watchdog_seconds)
         self._stopped = False
         self._started_at: float | None = None
         self._ended_at: float | None = None
@@ -74,6 +80,22 @@ class Worker:
         self._sink = sink
         return self
 
+    def observe(self, observer: Observer) -> Worker:
+        """Let `observer` hear this worker; to be called before `run`."""
+        self._scheduler = observer.scheduler(self._scheduler)
+        self._setup = dataclasses.replace(
+            self._setup,
+            work=observer.work(self._setup.work),
+            transports=observer.transports(self._setup.transports),
+            rounds=observer.rounds,
+        )
+        return self
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine."""
+        return self._engine
+
     @property
     def width(self) -> int:
         """How many jobs may be under way at once."""
@@ -81,23 +103,29 @@ class Worker:
 
     def run(self) -> Generator[Any, None, None]:
         """Yield each outcome the moment it is back, and saved. Closing the generator stops the work behind it."""
-        engine = engines.start(self._engine, self._setup)
+        outcomes = self._outcomes()
         self._started_at = time.monotonic()
-        outcomes = drive(self._scheduler, engine, self._setup.width, self._flush)
         try:
             for outcome in outcomes:
                 self._book(outcome)
                 yield outcome
         finally:
-            self._ended_at = time.monotonic()
+            self._end()
             try:
                 outcomes.close()
             finally:
                 self._close_sink()
 
+    def _outcomes(self) -> Generator[Any, None, None]:
+        """Start the engine; return the loop over it."""
+        engine = engines.start(self._engine, self._setup)
+        self._begin_watch(engine)
+        return drive(self._scheduler, engine, self._setup.width, self._flush)
+
     async def arun(self) -> AsyncGenerator[Any, None]:
         """Do what `run` does inside a running event loop."""
         engine = engines.start_awaited(self._setup)
+        self._begin_watch(engine)
         self._started_at = time.monotonic()
         outcomes = adrive(self._scheduler, engine, self._setup.width, self._flush)
         try:
@@ -105,11 +133,21 @@ class Worker:
                 self._book(outcome)
                 yield outcome
         finally:
-            self._ended_at = time.monotonic()
+            self._end()
             try:
                 await outcomes.aclose()
             finally:
                 self._close_sink()
+
+    def _begin_watch(self, engine: Engine | AwaitedEngine) -> None:
+        if self._watchdog is not None:
+            self._watchdog.watch(cast(OneLoop, engine).caller_from_threads())
+
+    def _end(self) -> None:
+        """Stop the clock, and call off the watchdog: closing an engine may take its time."""
+        self._ended_at = time.monotonic()
+        if self._watchdog is not None:
+            self._watchdog.close()
 
     def _flush(self) -> None:
         """Hand what was saved to the operating system: nobody should wait for a line that is written already."""
@@ -162,4 +200,13 @@ class Worker:
             seconds=until - self._started_at if self._started_at is not None else 0.0,
             stopped=self._stopped,
             input_ended=scheduler.input_ended,
+            held=self._watchdog.held() if self._watchdog is not None else (),
         )
+
+
+def _watchdog(engine: str, limit_seconds: float) -> Watchdog:
+    """Return a watchdog for an engine. Raises UsageError for one in which no call can stop the others."""
+    if not engines.facts(engine).one_loop:
+        loops = ", ".join(name for name in engines.names() if engines.facts(name).one_loop)
+        raise UsageError(f"engine {engine!r} has no loop that one call could hold: leave watchdog out, or use {loops}")
+    return Watchdog(limit_seconds)

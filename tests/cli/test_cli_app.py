@@ -61,7 +61,8 @@ def test_every_option_reaches_the_api(monkeypatch):
     monkeypatch.setattr("cormorant.cli.fetch._run", lambda *words: seen.append(words[2]) or 0)
     words = (
         "-e gevent -c 7 --timeout 2m --connect-timeout 500ms --max-body 1.5M --no-body --retries 3 --per-host 2 "
-        "--delay 1.5 --no-allow-private -H Accept:text/plain -A tester/1 -x http://127.0.0.1:3128 -k --keep-duplicates"
+        "--delay 1.5 --no-allow-private -H Accept:text/plain -A tester/1 -x http://127.0.0.1:3128 -k --keep-duplicates "
+        "--watchdog 250ms"
     )
     result = CliRunner().invoke(app, ["fetch", "http://a.example/", *words.split()])
     assert result.exit_code == 0, result.output
@@ -81,6 +82,7 @@ def test_every_option_reaches_the_api(monkeypatch):
         proxy="http://127.0.0.1:3128",
         insecure=True,
         keep_duplicates=True,
+        watchdog=0.25,
     )
     assert seen == [wanted]
     for field in dataclasses.fields(Options):

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from rude import Rude
 
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 every_concurrent_engine = pytest.mark.parametrize("engine", CONCURRENT)
+every_engine_with_a_loop = pytest.mark.parametrize("engine", ["greenlet", "gevent", "asyncio"])
 every_process_engine = pytest.mark.parametrize("engine", PROCESSES)
 
 
@@ -269,6 +271,13 @@ def test_a_killed_workers_job_is_lost_and_the_rest_goes_on(engine: str) -> None:
     results = list(cormorant.map(engine_jobs.kill_own_process, items, engine=engine, concurrency=3, timeout=20))
     assert {result.item: result.kind for result in results} == dict.fromkeys(items) | {"die": Kind.WORKER_LOST}
     assert len(results) == len(items)
+
+
+@every_process_engine
+def test_workers_that_die_as_soon_as_they_come_are_all_noticed(engine: str) -> None:
+    """A replacement may take a job up and die before anybody has looked at the workers again."""
+    results = list(cormorant.map(engine_jobs.kill_own_process, ["die"] * 12, engine=engine, concurrency=2, timeout=20))
+    assert [result.kind for result in results] == [Kind.WORKER_LOST] * 12
 
 
 @every_process_engine
@@ -538,3 +547,102 @@ def test_a_slow_input_holds_back_no_page(engine: str, rude: Rude) -> None:
     assert next(outcomes).ok
     assert len(read) < 19
     outcomes.close()
+
+
+def take_one_then_pause(outcomes: Iterator[Any], seconds: float) -> list[Any]:
+    """Do what a slow consumer does: take the first, be away, take the rest."""
+    first = next(outcomes)
+    time.sleep(seconds)
+    return [first, *outcomes]
+
+
+@every_engine
+def test_a_slow_consumer_costs_no_page(engine: str, rude: Rude) -> None:
+    """Bytes that came during the pause, bodies that still come, names, redirects: none is late for it."""
+    paths = [f"{path}?{number}" for number in range(6) for path in ("/slow/0.2", "/bytes/400000", "/redir/2", "/ok")]
+    pages = [rude.url(path, host=f"127.0.0.{1 + number}") for number, path in enumerate(paths)]
+    outcomes = cormorant.fetch([rude.url("/ok/first"), *pages], engine=engine, concurrency=25, timeout=0.8)
+    got = take_one_then_pause(outcomes, 2.0)
+    assert [(page.url, page.kind, page.message) for page in got if not page.ok] == []
+    assert len(got) == 25
+    assert max(page.timings.total for page in got) < 0.8
+
+
+@every_engine
+def test_a_slow_consumer_costs_no_job(engine: str, rude: Rude) -> None:
+    """Jobs that wait in `get`, between two of them and before they began."""
+    pages = [rude.url(f"/slow/0.2?{number}", host=f"127.0.0.{1 + number}") for number in range(6)]
+    items = [rude.url("/ok/first"), *pages]
+    results = cormorant.map(engine_jobs.path_of, items, engine=engine, concurrency=4, timeout=0.8)
+    got = take_one_then_pause(results, 2.0)
+    assert [(result.item, result.kind, result.message) for result in got if not result.ok] == []
+    assert len(got) == 7
+
+
+@every_engine_with_a_loop
+def test_a_hung_page_ends_after_the_pause_too(engine: str, rude: Rude) -> None:
+    pages = [rude.url("/ok/first"), rude.url("/hang"), rude.url("/stall-at/9000")]
+    start = time.monotonic()
+    got = take_one_then_pause(cormorant.fetch(pages, engine=engine, concurrency=3, timeout=0.8), 2.0)
+    assert time.monotonic() - start < 2.0 + 0.8 + 2
+    assert {(page.url, page.kind, getattr(page, "phase", None)) for page in got} == {
+        (pages[0], None, None),
+        (pages[1], Kind.TIMEOUT, "first_byte"),
+        (pages[2], Kind.TIMEOUT, "body"),
+    }
+    assert all(0.7 < page.timings.total < 1.4 for page in got if not page.ok)
+
+
+def _wait_by_gevent(seconds: float) -> float:
+    import gevent
+
+    gevent.sleep(seconds)
+    return seconds
+
+
+@pytest.mark.parametrize(
+    ("engine", "function"),
+    [("gevent", _wait_by_gevent), ("asyncio", engine_jobs.await_sleep)],
+    ids=["gevent", "asyncio"],
+)
+def test_a_hung_job_ends_after_the_pause_too(engine: str, function: Any) -> None:
+    start = time.monotonic()
+    got = take_one_then_pause(cormorant.map(function, [0.0, 30.0], engine=engine, concurrency=2, timeout=0.8), 2.0)
+    assert {result.item: result.kind for result in got} == {0.0: None, 30.0: Kind.TIMEOUT}
+    assert time.monotonic() - start < 2.0 + 0.8 + 2
+
+
+def test_a_consumer_that_blocks_afetch_costs_no_page(rude: Rude) -> None:
+    """Whether he blocks the loop at once, or after he let it run."""
+
+    def hold_the_loop() -> None:
+        time.sleep(1.5)
+
+    async def consume() -> list[cormorant.Outcome]:
+        got = []
+        pages = [rude.url("/ok/first"), *(rude.url(f"/slow/0.3?{number}") for number in range(20))]
+        async for page in cormorant.afetch(pages, concurrency=21, per_host=0, timeout=0.8):
+            got.append(page)
+            if len(got) == 1:
+                hold_the_loop()
+            if len(got) == 2:
+                await asyncio.sleep(0)
+                hold_the_loop()
+        return got
+
+    got = asyncio.run(consume())
+    assert [(page.url, page.message) for page in got if not page.ok] == []
+    assert len(got) == 21
+
+
+def test_gevents_loop_runs_on_while_its_caller_waits(rude: Rude) -> None:
+    """A consumer who waits by gevent pauses nobody: the time counts."""
+    gevent = pytest.importorskip("gevent")
+    pages = [rude.url("/ok/first"), rude.url("/hang"), rude.url("/slow/1.5")]
+    outcomes = cormorant.fetch(pages, engine="gevent", concurrency=3, timeout=2)
+    got = [next(outcomes)]
+    gevent.sleep(1.0)
+    got.extend(outcomes)
+    assert [page.kind for page in got] == [None, None, Kind.TIMEOUT]
+    assert got[1].timings.total >= 1.4
+    assert 1.9 < got[2].timings.total < 2.9

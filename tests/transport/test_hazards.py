@@ -220,6 +220,12 @@ def test_401_is_a_page(rude: Rude, fetch: Fetch) -> None:
 # --- what is asked ---
 
 
+def test_an_accept_encoding_of_ones_own_takes_the_place_of_ours(rude: Rude, drive: Drive) -> None:
+    page = drive().fetch(asking(rude.url("/echo"), headers=(("accept-encoding", "identity"),)))
+    fields = json.loads(page.body)["headers"]
+    assert [value for name, value in fields if name.lower() == "accept-encoding"] == ["identity"]
+
+
 def test_nothing_of_one_request_is_left_in_the_next(rude: Rude, drive: Drive) -> None:
     """Method, body and headers belong to one hop, though the handle is reused."""
     driver = drive(user_agent="cormorant-test")

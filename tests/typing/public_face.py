@@ -86,6 +86,13 @@ def mapped(urls: list[str]) -> None:
     assert_type([result.value for result in cormorant.map(asize, urls, engine="asyncio")], list[Any])
 
 
+def compared(urls: list[str]) -> None:
+    comparison = cormorant.compare(urls, engines=["thread", "greenlet"], concurrency=[50, 500], repeat=5)
+    assert_type(comparison, cormorant.Comparison)
+    assert_type(comparison.trials[0].pages_per_second, float | None)
+    assert_type(comparison.json(), bytes)
+
+
 def errors() -> None:
     try:
         assert_type(cormorant.get("https://example.org/"), cormorant.Page)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, NoReturn
 
 import typer
 
-from cormorant.cli import demo, doctor, engines, fetch, map, site
-from cormorant.cli.exits import Exit, leave
+from cormorant.cli import compare, demo, doctor, engines, explain, fetch, map, site, trace
+from cormorant.cli.exits import Exit, LogOnStderr, leave
 
 EPILOG = """
 Examples:
@@ -36,6 +37,9 @@ for module, command in (
     (engines, engines.engines),
     (site, site.site),
     (demo, demo.demo),
+    (compare, compare.compare),
+    (trace, trace.trace),
+    (explain, explain.explain),
     (doctor, doctor.doctor),
 ):
     app.command(epilog=module.EPILOG)(command)
@@ -58,6 +62,7 @@ def root(
 
 def main() -> NoReturn:
     """Run the command line."""
+    logging.getLogger("cormorant").addHandler(LogOnStderr())
     try:
         app(prog_name="cormorant")
     except SystemExit as ending:

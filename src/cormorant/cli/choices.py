@@ -58,7 +58,8 @@ Engine = Annotated[
         "-e",
         metavar="ENGINE",
         rich_help_panel=SPEED,
-        help="serial, pool, process, thread, greenlet, gevent or asyncio; see `cormorant engines`.",
+        help="serial, pool, process, thread, greenlet, gevent or asyncio; see `cormorant engines`. auto chooses "
+        "from a short probe, and says why.",
     ),
 ]
 Concurrency = Annotated[
@@ -80,5 +81,16 @@ Timeout = Annotated[
         parser=units.seconds,
         rich_help_panel=LIMITS,
         help="Total time for each one, from its start: 1.5, 500ms, 2m.",
+    ),
+]
+Watchdog = Annotated[
+    float | None,
+    typer.Option(
+        "--watchdog",
+        metavar="TIME",
+        parser=units.seconds,
+        rich_help_panel=SPEED,
+        show_default="no watch",
+        help="Name each call that holds the loop longer than TIME, with its stack (greenlet, gevent, asyncio).",
     ),
 ]

@@ -1,56 +1,105 @@
-"""`cormorant doctor` and `--version`: what this installation is made of, and which of its limits will be met first."""
+"""`cormorant doctor` and `--version`: what this installation is made of, and which of its limits are in the way."""
 
 from __future__ import annotations
 
 import platform
-import resource
 import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-# A page in flight holds a socket; the rest is for files, the resolver and the loop.
-SPARE_DESCRIPTORS = 32
+from cormorant.cli.choices import DEFAULTS, SPEED
+from cormorant.cli.exits import Exit, told
+
+if TYPE_CHECKING:
+    from cormorant.lab.doctor.checks import Check, Wish
 
 EPILOG = """
-Send this along with a bug report.
+Examples:
+
+  cormorant doctor
+
+  cormorant doctor -e thread -c 2000
+
+  cormorant doctor --json   (send this along with a bug report)
+
+Exit codes: 0 no problem · 1 a problem · 2 wrong usage.
 """
+
+STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 def version_line() -> str:
     """Return our version and Python's in one line."""
-    return f"cormorant {_version('cormorant') or '(not installed)'} (Python {platform.python_version()})"
-
-
-def doctor() -> None:
-    """Show versions, engines and limits of this installation."""
-    typer.echo(version_line())
-    typer.echo(f"platform   {platform.platform()}")
-    typer.echo(f"libcurl    {_libcurl()}")
-    for package in ("greenlet", "gevent", "uvloop"):
-        typer.echo(f"{package:<10} {_version(package) or 'not installed'}")
-    typer.echo(f"engines    {_engines()}")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    room = max(0, soft - SPARE_DESCRIPTORS)
-    typer.echo(f"ulimit -n  {soft} (at most {hard}): good for about {room:,} pages at once; raise it by `ulimit -n`")
-    typer.echo(f"executable {sys.executable}")
-
-
-def _version(package: str) -> str | None:
     # Imported here: it takes 14 ms that --help need not wait for.
     import importlib.metadata
 
     try:
-        return importlib.metadata.version(package)
+        version = importlib.metadata.version("cormorant")
     except importlib.metadata.PackageNotFoundError:
-        return None
+        version = "(not installed)"
+    return f"cormorant {version} (Python {platform.python_version()})"
 
 
-def _libcurl() -> str:
-    try:
-        import pycurl
-    except ImportError as error:
-        return f"missing ({error}): pip install pycurl"
-    return str(pycurl.version)
+def doctor(
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            "--concurrency",
+            "-c",
+            min=1,
+            metavar="N",
+            rich_help_panel=SPEED,
+            show_default="the engine's own",
+            help="Check whether so many can run at once.",
+        ),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option("--engine", "-e", metavar="ENGINE", rich_help_panel=SPEED, help="Under which engine."),
+    ] = DEFAULTS["engine"],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
+) -> None:
+    """Check the limits of this machine against a run of so many at once, each with its fix.
+
+    Open files, ports, resolver, CPU, memory, threads and processes, libcurl, certificates, packages.
+    """
+    with told():
+        from cormorant import engines
+        from cormorant.lab.doctor import checks, facts
+
+        at_once = concurrency or engines.facts(engine).default_concurrency
+        wish = checks.Wish(engine=engine, concurrency=at_once)
+        found = checks.examine(facts.machine(), wish)
+    if json:
+        _print_json(found, wish)
+    else:
+        _print(found)
+    problems = [check for check in found if check.state is checks.State.PROBLEM]
+    raise typer.Exit(Exit.FAILURES if problems else Exit.GOOD)
+
+
+def _print(found: list[Check]) -> None:
+    typer.echo(f"{version_line()}, {platform.platform()}")
+    typer.echo(f"{sys.executable}, engines {_engines()}\n")
+    for check in found:
+        typer.echo(f"{typer.style(f'{check.state:<8}', fg=STYLES[check.state])} {check.name}: {check.found}")
+        if check.fix is not None:
+            typer.echo(f"{'':<8} fix: {check.fix}")
+
+
+def _print_json(found: list[Check], wish: Wish) -> None:
+    import msgspec
+
+    report = {
+        "version": version_line(),
+        "platform": platform.platform(),
+        "executable": sys.executable,
+        "engine": wish.engine,
+        "concurrency": wish.concurrency,
+        "checks": found,
+    }
+    typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
 
 
 def _engines() -> str:

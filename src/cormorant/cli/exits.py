@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import logging
 import os
 import sys
 import threading
@@ -59,6 +60,18 @@ def complain(message: str) -> None:
         sys.stderr.flush()
 
 
+class LogOnStderr(logging.Handler):
+    """Shows what the package logs as lines of ours, over a live line where one is drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message; it may have several lines (a stack), each of which is made harmless."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if sys.stderr.isatty():
+                sys.stderr.write("\r\x1b[2K")
+            sys.stderr.write("cormorant: " + "\n".join(map(neutral, record.getMessage().splitlines())) + "\n")
+            sys.stderr.flush()
+
+
 @contextlib.contextmanager
 def told() -> Iterator[None]:
     """Turn an error of ours into its line on stderr and its exit code."""
@@ -84,9 +97,10 @@ def leave(code: int) -> NoReturn:
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     until = time.monotonic() + SECONDS_TO_LEAVE
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread():
-            thread.join(max(0.0, until - time.monotonic()))
-    if threading.active_count() > 1:
+    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+    others = [thread for thread in others if not isinstance(thread, threading._DummyThread)]  # of a native thread's log
+    for thread in others:
+        thread.join(max(0.0, until - time.monotonic()))
+    if any(thread.is_alive() for thread in others):
         os._exit(code)
     sys.exit(code)

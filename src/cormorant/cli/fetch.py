@@ -57,6 +57,7 @@ def fetch(
             help="Least time between two starts to one host.",
         ),
     ] = _DELAY,
+    watchdog: choices.Watchdog = None,
     timeout: choices.Timeout = choices.TIMEOUT_DEFAULT,
     connect_timeout: Annotated[
         float,
@@ -156,6 +157,7 @@ def fetch(
             proxy=proxy,
             insecure=insecure,
             keep_duplicates=keep_duplicates,
+            watchdog=watchdog,
         )
         destination = Destination(target=output, format=format, overwrite=overwrite, quiet=quiet)
         raise typer.Exit(_run(urls or [], input or [], options, parse, destination))

@@ -42,6 +42,7 @@ def map(
     quiet: choices.Quiet = False,
     engine: choices.Engine = DEFAULTS["engine"],
     concurrency: choices.Concurrency = DEFAULTS["concurrency"],
+    watchdog: choices.Watchdog = None,
     timeout: choices.Timeout = choices.TIMEOUT_DEFAULT,
 ) -> None:
     """Call your own function with each item of a list, many at once. Each item ends in exactly one result.
@@ -50,7 +51,7 @@ def map(
     first, so that other libraries switch too; async functions run under asyncio.
     """
     with told():
-        options = Options(engine=engine, concurrency=concurrency, timeout=timeout)
+        options = Options(engine=engine, concurrency=concurrency, timeout=timeout, watchdog=watchdog)
         destination = Destination(target=output, format=format, overwrite=overwrite, quiet=quiet)
         raise typer.Exit(_run(function, input or [], json, options, destination))
 

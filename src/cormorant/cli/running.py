@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from cormorant.cli.progress import Progress
 from cormorant.cli.stops import Stops
 from cormorant.errors import CormorantError, OutputError
 from cormorant.interfaces import Sink
-from cormorant.options import Options
+from cormorant.options import AUTO, Options
 
 if TYPE_CHECKING:
     from cormorant.worker import Worker
@@ -60,9 +61,9 @@ class Work:
         """
         from cormorant import engines
 
-        return cls(
-            noun=noun, unit=unit, engine=engines.require(options.engine).name, timeout=options.timeout, sources=sources
-        )
+        if options.engine != AUTO:
+            engines.require(options.engine)
+        return cls(noun=noun, unit=unit, engine=options.engine, timeout=options.timeout, sources=sources)
 
 
 class SafeSink:
@@ -117,6 +118,8 @@ def carry_out(start: Callable[[Sink], Worker], lines: Lines, destination: Destin
     stops = Stops("" if destination.quiet else _drain_note(work.timeout))
     sink = SafeSink(lambda: destination.open(work.sources), stops)
     progress = destination.shows_progress()  # asked before stdout is taken for the data
+    if not destination.quiet:
+        logging.getLogger("cormorant.auto").setLevel(logging.INFO)  # what `--engine auto` chose, and why
     worker = start(sink)  # what is wrong with the engine or the function is said before the output is touched
     sink.open()
     error: CormorantError | None = None
@@ -142,7 +145,7 @@ class _Ending:
 
     def __init__(self, worker: Worker, lines: Lines, destination: Destination, work: Work, sink: SafeSink) -> None:
         self._statistics = worker.statistics()
-        self._width = worker.width
+        self._how = f"engine {worker.engine}{' (auto)' if work.engine == AUTO else ''}, {worker.width} at once"
         self._lines = lines
         self._destination = destination
         self._work = work
@@ -165,10 +168,8 @@ class _Ending:
     def _block(self) -> Text:
         work = self._work
         head = summary.title(self._statistics, work.noun, work.unit)
-        how = f"engine {work.engine}, {self._width} at once"
-        return summary.block(
-            self._statistics, f"{head}   {how}", f"{summary.counted(self._sink.saved, 'record')} to {self._destination}"
-        )
+        saved = f"{summary.counted(self._sink.saved, 'record')} to {self._destination}"
+        return summary.block(self._statistics, f"{head}   {self._how}", saved)
 
     def _checked(self, code: Exit) -> Exit:
         fault = summary.fault(self._statistics, self._sink.written)

@@ -14,6 +14,8 @@ from cormorant.cli.units import size_text, span_text
 if TYPE_CHECKING:
     from cormorant.worker import Statistics
 
+MOST_PLACES = 10
+
 # Which line a failure is counted in; a kind that is missing here has a line of its own.
 GROUPS = {
     "network": ("dns", "connect", "tls", "timeout", "protocol", "truncated", "redirect"),
@@ -69,6 +71,11 @@ def block(statistics: Statistics, head: str, saved: str) -> Text:
         if count or label == "ok":
             text.append(f"\n{count:>9,}  ")
             text.append(f"{label:<11}  " if detail else label, style=style).append(detail)
+    for held in statistics.held[:MOST_PLACES]:
+        text.append(f"\n{held.times:>9,}  ").append("loop held  ", style="yellow")
+        text.append(
+            f"{span_text(held.longest_seconds)} at most, {span_text(held.seconds)} in all: {neutral(held.place)}"
+        )
     return text.append(f"\n saved {neutral(saved)}{_extras(statistics)}")
 
 

@@ -15,7 +15,8 @@ import resource
 from typing import cast
 
 from cormorant.errors import MissingPackage, UsageError
-from cormorant.interfaces import AwaitedEngine, Engine, Transports, Work
+from cormorant.interfaces import AwaitedEngine, Engine, Rounds, Transports, Work
+from cormorant.options import AUTO
 
 DESCRIPTORS_OF_OUR_OWN = 48  # standard streams, output files, loops, libraries
 
@@ -34,6 +35,7 @@ class Facts:
     most_at_once: int | None = None
     descriptors_per_job: int = 2  # a connection under way and one kept, or the pipes of a worker process
     package: str | None = None
+    one_loop: bool = False  # whether all jobs share one loop: the engine implements `interfaces.OneLoop`
 
 
 FACTS = {
@@ -86,6 +88,7 @@ FACTS = {
             processes="1",
             cores="1",
             default_concurrency=64,
+            one_loop=True,
         ),
         Facts(
             name="gevent",
@@ -95,6 +98,7 @@ FACTS = {
             processes="1",
             cores="1",
             default_concurrency=64,
+            one_loop=True,
             package="gevent",
         ),
         Facts(
@@ -105,6 +109,7 @@ FACTS = {
             processes="1",
             cores="1",
             default_concurrency=64,
+            one_loop=True,
         ),
     )
 }
@@ -117,8 +122,10 @@ def names() -> tuple[str, ...]:
 
 def facts(name: str) -> Facts:
     """Return what is known of an engine. Raises UsageError for an unknown name."""
+    if name == AUTO:
+        raise UsageError(f"{AUTO!r} is for fetch and map; here choose one of {', '.join(FACTS)}")
     if name not in FACTS:
-        raise UsageError(f"no engine {name!r}; choose one of {', '.join(FACTS)}")
+        raise UsageError(f"no engine {name!r}; choose one of {', '.join(FACTS)}; or {AUTO}, in fetch and map")
     return FACTS[name]
 
 
@@ -167,13 +174,15 @@ class Setup:
     """What an engine is built from.
 
     `has_user_code` says that `work` may run longer than the transport's own deadline lets it, so that the
-    engine has to see to the deadline; a plain fetch ends by itself.
+    engine has to see to the deadline; a plain fetch ends by itself. `rounds` hears of the waits of an engine that
+    has a loop.
     """
 
     work: Work
     transports: Transports
     width: int
     has_user_code: bool
+    rounds: Rounds | None = None
 
 
 def is_async(work: Work) -> bool:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib.util
+import selectors
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import greenlet
@@ -17,7 +19,7 @@ import greenlet
 from cormorant.engines import Setup, is_async, job
 from cormorant.engines.alarm import Alarm
 from cormorant.errors import UsageError
-from cormorant.interfaces import EventedTransport
+from cormorant.interfaces import EventedTransport, Rounds
 from cormorant.messages import Done, Outcome, Request
 
 SOON_SECONDS = 0.001
@@ -36,6 +38,7 @@ class AwaitedAsyncioEngine:
         self._bridged = _Bridged(self)
         self._jobs: dict[int, asyncio.Task[None]] = {}
         self._limits: dict[int, asyncio.TimerHandle] = {}
+        self._clock = job.Clock()
         self._ended: list[Done] = []
         self._collector: asyncio.Future[None] | None = None
         self._watched: dict[int, tuple[bool, bool]] = {}
@@ -49,11 +52,12 @@ class AwaitedAsyncioEngine:
 
     def start(self, ticket: int, argument: Any, seconds: float) -> None:
         """Make the job a task; it first runs when the loop does."""
-        running = job.Job(ticket, time.monotonic() + seconds, None if self._is_async else self._bridged, self)
+        ends_at = self._clock.now() + seconds
+        running = job.Job(ticket, ends_at, None if self._is_async else self._bridged, self, self._clock)
         self._jobs[ticket] = self._loop.create_task(self._run(running, argument))
         if self._alarm is not None:
             self._alarm.arm()
-            self._limits[ticket] = self._loop.call_later(seconds, self._end_late, ticket)
+            self._limits[ticket] = self._loop.call_later(seconds, self._end_late, ticket, ends_at)
 
     async def _run(self, running: job.Job, argument: Any) -> None:
         if not self._is_async:
@@ -82,14 +86,40 @@ class AwaitedAsyncioEngine:
             self._ended.append(done)
             self._wake_collector()
 
-    def _end_late(self, ticket: int) -> None:
+    def _end_late(self, ticket: int, ends_at: float) -> None:
+        left = ends_at - self._clock.now()
+        if left > SOON_SECONDS:  # a pause of the caller's came between
+            self._limits[ticket] = self._loop.call_later(left, self._end_late, ticket, ends_at)
+            return
         task = self._jobs.get(ticket)
         self._end(Done(ticket=ticket, fault=job.late()))
         if task is not None:
             task.cancel()
 
     async def collect(self, timeout: float | None) -> list[Done]:
-        """Await the next end of a job, at most `timeout` seconds."""
+        """Await the next end of a job, at most `timeout` seconds.
+
+        A caller who blocks the loop between two calls pauses us; one who awaits does not. What is seen as a pause is
+        the time until the loop runs for the first time.
+        """
+        self.come_back()
+        ended = await self.next_ended(timeout)
+        self.leave()
+        self._loop.call_soon(self.come_back)
+        return ended
+
+    def leave(self) -> None:
+        """Note that the caller has the word."""
+        self._clock.leave()
+
+    def come_back(self) -> None:
+        """Count the time since `leave` for no job and no hop."""
+        paused = self._clock.come_back()
+        if paused:
+            self._transport.paused(paused)
+
+    async def next_ended(self, timeout: float | None) -> list[Done]:
+        """Do what `collect` does, whatever the caller did meanwhile."""
         if not self._ended:
             self._collector = self._loop.create_future()
             patience = None if timeout is None else self._loop.call_later(timeout, self._wake_collector)
@@ -105,6 +135,10 @@ class AwaitedAsyncioEngine:
     def _wake_collector(self) -> None:
         if self._collector is not None and not self._collector.done():
             self._collector.set_result(None)
+
+    def caller_from_threads(self) -> Callable[[Callable[[], None]], object]:
+        """Return the loop's own way in for other threads."""
+        return self._loop.call_soon_threadsafe
 
     async def close(self) -> None:
         """Cancel every job, so that its `finally` blocks run; drop the connections and watchers."""
@@ -165,7 +199,7 @@ class AwaitedAsyncioEngine:
             if not self._expiring:
                 self._expiring = True
                 self._loop.call_soon(self._expire)
-        elif self._wake_at is not None and (self._timer is None or self._wake_at < self._timer_at):
+        elif self._wake_at is not None and (self._timer is None or self._wake_at < self._timer_at - SOON_SECONDS):
             if self._timer is not None:
                 self._timer.cancel()
             self._set_timer(self._wake_at)
@@ -232,7 +266,7 @@ class AsyncioEngine:
             raise UsageError(
                 "an event loop is running already: use `async for page in cormorant.afetch(...)` inside it"
             )
-        self._loop = _new_loop()
+        self._loop = _new_loop(setup.rounds)
         self._awaited = AwaitedAsyncioEngine(setup, self._loop)
         self._closed = False
 
@@ -242,7 +276,14 @@ class AsyncioEngine:
 
     def collect(self, timeout: float | None) -> list[Done]:
         """Run the loop until a job has ended, or for `timeout` seconds."""
-        return self._loop.run_until_complete(self._awaited.collect(timeout))
+        self._awaited.come_back()
+        ended = self._loop.run_until_complete(self._awaited.next_ended(timeout))
+        self._awaited.leave()
+        return ended
+
+    def caller_from_threads(self) -> Callable[[Callable[[], None]], object]:
+        """Return the loop's own way in for other threads."""
+        return self._awaited.caller_from_threads()
 
     def close(self) -> None:
         """Cancel every job and close the loop."""
@@ -264,7 +305,23 @@ def _is_loop_running() -> bool:
     return True
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+class _HeardSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type, unused-ignore]
+    """The selector of Python's own loop, whose waits somebody hears of."""
+
+    def __init__(self, rounds: Rounds) -> None:
+        super().__init__()
+        self._rounds = rounds
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        began = time.monotonic()
+        ready = super().select(timeout)
+        self._rounds.waited(began, time.monotonic(), len(ready))
+        return ready
+
+
+def _new_loop(rounds: Rounds | None) -> asyncio.AbstractEventLoop:
+    if rounds is not None:  # uvloop does not tell of its rounds
+        return asyncio.SelectorEventLoop(_HeardSelector(rounds))
     if importlib.util.find_spec("uvloop") is not None:
         import uvloop
 

@@ -18,10 +18,11 @@ from gevent.hub import get_hub
 from cormorant.engines import Setup, job
 from cormorant.engines.alarm import Alarm
 from cormorant.errors import DeadlineExceeded, UsageError
-from cormorant.interfaces import EventedTransport
+from cormorant.interfaces import EventedTransport, Rounds
 from cormorant.messages import Done, Outcome, Request
 
 READ, WRITE = 1, 2  # libev's masks
+SOON_SECONDS = 0.001
 
 
 class GeventEngine:
@@ -35,6 +36,7 @@ class GeventEngine:
         self._jobs: dict[int, Any] = {}
         self._idle: list[Any] = []
         self._limits: dict[int, Any] = {}
+        self._clock = job.Clock()
         self._ended: list[Done] = []
         self._collector: Any = None
         self._watchers: dict[int, Any] = {}
@@ -44,12 +46,13 @@ class GeventEngine:
         self._expiring = False
         self._closed = False
         self._thread = threading.get_ident()
+        self._heard = None if setup.rounds is None else _Heard(self._hub.loop, setup.rounds)
 
     # --- Engine ---
 
     def start(self, ticket: int, argument: Any, seconds: float) -> None:
         """Give the job to an idle greenlet, or spawn one; it first runs when the loop does."""
-        running = job.Job(ticket, time.monotonic() + seconds, self)
+        running = job.Job(ticket, self._clock.now() + seconds, self, None, self._clock)
         if self._idle:
             self._jobs[ticket] = bird = self._idle.pop()
             self._hub.loop.run_callback(bird.switch, (running, argument))
@@ -57,8 +60,11 @@ class GeventEngine:
             self._jobs[ticket] = gevent.spawn(self._fly, running, argument)
         if self._alarm is not None:
             self._alarm.arm()
-            limit = self._limits[ticket] = self._hub.loop.timer(seconds)
-            limit.start(self._hub.loop.run_callback, self._end_late, ticket, update=True)
+            self._limit(ticket, running.ends_at)
+
+    def _limit(self, ticket: int, ends_at: float) -> None:
+        limit = self._limits[ticket] = self._hub.loop.timer(max(0.0, ends_at - self._clock.now()))
+        limit.start(self._hub.loop.run_callback, self._end_late, ticket, ends_at, update=True)
 
     def _fly(self, running: job.Job, argument: Any) -> None:
         """Run one job after the other; spawning a greenlet costs more than all its switches."""
@@ -80,10 +86,14 @@ class GeventEngine:
         self._wake_collector()
         return True
 
-    def _end_late(self, ticket: int) -> None:
+    def _end_late(self, ticket: int, ends_at: float) -> None:
         bird = self._jobs.get(ticket)
         if bird is None:
             return  # it ended in the round in which its time was up
+        if ends_at - self._clock.now() > SOON_SECONDS:  # a pause of the caller's came between
+            self._limits[ticket].close()
+            self._limit(ticket, ends_at)
+            return
         self._end(Done(ticket=ticket, fault=job.late()))
         bird.kill(DeadlineExceeded, block=False)
 
@@ -91,6 +101,7 @@ class GeventEngine:
         """Let gevent's loop run until a job has ended, or for `timeout` seconds."""
         if threading.get_ident() != self._thread:
             raise UsageError("greenlets stay in their thread: iterate where you began, or use engine 'thread'")
+        self._come_back()
         if not self._ended:
             patience = None if timeout is None else self._hub.loop.timer(timeout)
             if patience is not None:
@@ -103,12 +114,23 @@ class GeventEngine:
                 if patience is not None:
                     patience.close()
         ended, self._ended = self._ended, []
+        self._clock.leave()
+        self._hub.loop.run_callback(self._come_back)  # the caller may let the loop run, too
         return ended
+
+    def _come_back(self) -> None:
+        paused = self._clock.come_back()
+        if paused:
+            self._transport.paused(paused)
 
     def _wake_collector(self) -> None:
         collector, self._collector = self._collector, None
         if collector is not None:
             self._hub.loop.run_callback(collector.switch)
+
+    def caller_from_threads(self) -> Callable[[Callable[[], None]], object]:
+        """Return the loop's own way in for other threads."""
+        return cast(Callable[[Callable[[], None]], object], self._hub.loop.run_callback_threadsafe)
 
     def close(self) -> None:
         """Kill every job, so that its `finally` blocks run; drop the connections and watchers."""
@@ -130,6 +152,8 @@ class GeventEngine:
         self._watchers.clear()
         if self._timer is not None:
             self._timer.close()
+        if self._heard is not None:
+            self._heard.close()
 
     # --- Wire, for the jobs ---
 
@@ -156,6 +180,8 @@ class GeventEngine:
             watcher.start(self._on_ready, descriptor, pass_events=True)
 
     def _on_ready(self, events: int, descriptor: int) -> None:
+        if self._heard is not None:
+            self._heard.ready += 1
         self._transport.ready(descriptor, bool(events & READ), bool(events & WRITE))
         self._transport.deliver_ended()
 
@@ -166,7 +192,7 @@ class GeventEngine:
             if not self._expiring:
                 self._expiring = True
                 self._hub.loop.run_callback(self._expire)
-        elif seconds is not None and (self._timer is None or self._wake_at < self._timer_at):  # type: ignore[operator]
+        elif seconds is not None and (self._timer is None or self._wake_at < self._timer_at - SOON_SECONDS):  # type: ignore[operator]
             self._set_timer(seconds)
 
     def _set_timer(self, seconds: float) -> None:
@@ -195,6 +221,42 @@ class GeventEngine:
         self._wake_at = None
         self._transport.expired()
         self._transport.deliver_ended()
+
+
+class _Heard:
+    """Tells of the loop's waits: libev calls `prepare` watchers before each and `check` watchers after it.
+
+    How many sockets of ours were ready is known only when their callbacks have run, so a wait is told of before the
+    next.
+    """
+
+    def __init__(self, loop: Any, rounds: Rounds) -> None:
+        self._rounds = rounds
+        self._began = self._ended = 0.0
+        self.ready = 0
+        # As near to the wait as can be: gevent's own `prepare` runs callbacks, `check` is followed by those of sockets.
+        last, first = getattr(loop, "MINPRI", None), getattr(loop, "MAXPRI", None)
+        self._watchers = (loop.prepare(ref=False, priority=last), loop.check(ref=False, priority=first))
+        for watcher, heard in zip(self._watchers, (self._before, self._after), strict=True):
+            watcher.start(heard)
+
+    def _before(self) -> None:
+        self._tell()
+        self._began = time.monotonic()
+
+    def _after(self) -> None:
+        self._ended = time.monotonic()
+
+    def _tell(self) -> None:
+        if self._ended:
+            self._rounds.waited(self._began, self._ended, self.ready)
+        self._ended, self.ready = 0.0, 0
+
+    def close(self) -> None:
+        self._tell()
+        for watcher in self._watchers:
+            watcher.stop()
+            watcher.close()
 
 
 def open_engine(setup: Setup) -> GeventEngine:

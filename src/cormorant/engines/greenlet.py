@@ -12,8 +12,10 @@ from __future__ import annotations
 import heapq
 import select
 import selectors
+import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -22,7 +24,7 @@ import greenlet
 from cormorant.engines import Setup, job
 from cormorant.engines.alarm import Alarm
 from cormorant.errors import DeadlineExceeded, UsageError
-from cormorant.interfaces import EventedTransport
+from cormorant.interfaces import EventedTransport, Rounds
 from cormorant.messages import Done, Outcome, Request
 
 READY_AT_ONCE = 1024
@@ -42,7 +44,7 @@ class GreenletEngine:
     def __init__(self, setup: Setup) -> None:
         self._work: Callable[[Any], Any] = setup.work
         self._alarm = Alarm() if setup.has_user_code else None
-        self._poller = _new_poller()
+        self._poller: _Poller = _new_poller() if setup.rounds is None else _Heard(_new_poller(), setup.rounds)
         self._transport: EventedTransport = setup.transports.evented(self)
         self._hub = greenlet.getcurrent()
         self._started: list[tuple[int, Any, float]] = []
@@ -51,6 +53,7 @@ class GreenletEngine:
         self._deadlines: list[tuple[float, int]] = []
         self._ended: list[Done] = []
         self._wake_at: float | None = None
+        self._clock = job.Clock()
         self._closed = False
         self._thread = threading.get_ident()
 
@@ -58,7 +61,7 @@ class GreenletEngine:
 
     def start(self, ticket: int, argument: Any, seconds: float) -> None:
         """Note the job; the hub switches into it at the next `collect`."""
-        ends_at = time.monotonic() + seconds
+        ends_at = self._clock.now() + seconds
         self._started.append((ticket, argument, ends_at))
         if self._alarm is not None:
             self._alarm.arm()
@@ -69,19 +72,23 @@ class GreenletEngine:
         if threading.get_ident() != self._thread:
             raise UsageError("greenlets stay in their thread: iterate where you began, or use engine 'thread'")
         self._hub = greenlet.getcurrent()
+        paused = self._clock.come_back()
+        if paused:
+            self._transport.paused(paused)
         give_up_at = None if timeout is None else time.monotonic() + timeout
         self._switch_into_started()
         while True:
             self._one_round(give_up_at)
             if self._ended or (give_up_at is not None and time.monotonic() >= give_up_at):
                 ended, self._ended = self._ended, []
+                self._clock.leave()
                 return ended
 
     def _switch_into_started(self) -> None:
         started, self._started = self._started, []
         for ticket, argument, ends_at in started:
             bird = self._jobs[ticket] = self._idle.pop() if self._idle else greenlet.greenlet(self._fly, self._hub)
-            bird.switch(job.Job(ticket, ends_at, self), argument)
+            bird.switch(job.Job(ticket, ends_at, self, None, self._clock), argument)
 
     def _fly(self, running: job.Job, argument: Any) -> None:
         """Run one job after the other; a greenlet is cheap to make, but cheaper to use again."""
@@ -112,7 +119,7 @@ class GreenletEngine:
     def _next_deadline(self) -> float | None:
         while self._deadlines and self._deadlines[0][1] not in self._jobs:
             heapq.heappop(self._deadlines)
-        return self._deadlines[0][0] if self._deadlines else None
+        return self._deadlines[0][0] + self._clock.pauses if self._deadlines else None
 
     def _end_late(self) -> None:
         now = time.monotonic()
@@ -121,6 +128,11 @@ class GreenletEngine:
             bird = self._jobs.pop(ticket)
             self._ended.append(Done(ticket=ticket, fault=job.late()))
             bird.throw(DeadlineExceeded)
+
+    def caller_from_threads(self) -> Callable[[Callable[[], None]], object]:
+        """Put a bell among the sockets, and return what rings it."""
+        self._poller = bell = _Bell(self._poller)
+        return bell.call_soon
 
     def close(self) -> None:
         """Throw GreenletExit into every waiting job, so that its `finally` blocks run; drop the connections."""
@@ -215,6 +227,54 @@ class _Selector:
 
     def close(self) -> None:
         self._selector.close()
+
+
+class _Heard:
+    """A poller whose waits somebody hears of."""
+
+    def __init__(self, poller: _Poller, rounds: Rounds) -> None:
+        self._poller, self._rounds = poller, rounds
+        self.watch, self.close = poller.watch, poller.close
+
+    def poll(self, seconds: float | None) -> list[tuple[int, bool, bool]]:
+        began = time.monotonic()
+        ready = self._poller.poll(seconds)
+        self._rounds.waited(began, time.monotonic(), len(ready))
+        return ready
+
+
+class _Bell:
+    """A poller that other threads can wake: runs what they gave it, and reports the other sockets."""
+
+    def __init__(self, poller: _Poller) -> None:
+        self._poller = poller
+        self._calls: deque[Callable[[], None]] = deque()
+        self._rope, self._bell = socket.socketpair()
+        self._rope.setblocking(False)
+        self._descriptor = self._bell.fileno()
+        poller.watch(self._descriptor, True, False)
+        self.watch = poller.watch
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._calls.append(callback)
+        try:
+            self._rope.send(b"!")
+        except OSError:
+            pass  # rung enough already, or closed
+
+    def poll(self, seconds: float | None) -> list[tuple[int, bool, bool]]:
+        ready = self._poller.poll(seconds)
+        others = [one for one in ready if one[0] != self._descriptor]
+        if len(others) < len(ready):
+            self._bell.recv(4096)
+            while self._calls:
+                self._calls.popleft()()
+        return others
+
+    def close(self) -> None:
+        self._poller.close()
+        self._rope.close()
+        self._bell.close()
 
 
 def _new_poller() -> _Poller:

@@ -20,13 +20,46 @@ from cormorant.messages import Done, Fault, Kind
 
 SWALLOWED_SECONDS = 0.5
 GRACE_SECONDS = 0.05  # leaves the loops' own timers the first word on jobs that wait
+PAUSE_SECONDS = 0.05  # to be away from `collect` for less is ordinary work between two rounds, and counts
 
 current: ContextVar[Job | None] = ContextVar("cormorant_job", default=None)
 
 
+class Clock:
+    """Tells an engine's own time: monotonic seconds without the pauses in which the caller did not let it run."""
+
+    __slots__ = ("_left_at", "pauses")
+
+    def __init__(self) -> None:
+        self.pauses = 0.0
+        self._left_at: float | None = time.monotonic()
+
+    def now(self) -> float:
+        """Return the engine's time."""
+        return time.monotonic() - self.pauses
+
+    def leave(self) -> None:
+        """Note that the caller has the word."""
+        self._left_at = time.monotonic()
+
+    def come_back(self) -> float:
+        """Note that the engine runs again; returns how long that was a pause (0.0: it was none)."""
+        if self._left_at is None:
+            return 0.0
+        away = time.monotonic() - self._left_at
+        self._left_at = None
+        if away < PAUSE_SECONDS:
+            return 0.0
+        self.pauses += away
+        return away
+
+
+_never_paused = Clock()
+
+
 @dataclasses.dataclass(slots=True)
 class Job:
-    """One job under way. `ends_at` is monotonic; `wire` waits as the engine waits.
+    """One job under way. `ends_at` is in the time of `clock`; `wire` waits as the engine waits.
 
     `awaited_wire` is there under asyncio only; `wire` is None inside an `async def`, where only `await` can wait.
     """
@@ -35,10 +68,11 @@ class Job:
     ends_at: float
     wire: Wire | None = None
     awaited_wire: AwaitedWire | None = None
+    clock: Clock = _never_paused
 
     def seconds_left(self) -> float:
         """Return the seconds until this job's deadline; negative when it has passed."""
-        return self.ends_at - time.monotonic()
+        return self.ends_at - self.clock.now()
 
 
 def run(running: Job, work: Callable[[Any], Any], argument: Any) -> Done:
@@ -53,7 +87,7 @@ def run(running: Job, work: Callable[[Any], Any], argument: Any) -> Done:
         done = Done(ticket=running.ticket, fault=fault_of(error))
     finally:
         current.set(outer)
-    return done if time.monotonic() < ends_at else Done(ticket=running.ticket, fault=late())
+    return done if running.clock.now() < ends_at else Done(ticket=running.ticket, fault=late())
 
 
 def end_if_overdue(frame: FrameType | None) -> None:
@@ -62,10 +96,10 @@ def end_if_overdue(frame: FrameType | None) -> None:
     A function that swallows it (a bare `except:`) is given it again, and again.
     """
     running = current.get()
-    if running is None or time.monotonic() < running.ends_at + GRACE_SECONDS:
+    if running is None or running.seconds_left() > -GRACE_SECONDS:
         return
     if frame is None or frame.f_code is not run.__code__:  # in `run` itself the user's code has ended already
-        running.ends_at = time.monotonic() + SWALLOWED_SECONDS
+        running.ends_at = running.clock.now() + SWALLOWED_SECONDS
         raise DeadlineExceeded
 
 

@@ -50,9 +50,19 @@ class _Generation:
         self.free_slots = list(range(width))
         self.tasks: dict[int, _Task] = {}
         self.pids = self.live_pids()
+        self._missing: set[int] = set()
 
     def live_pids(self) -> set[int]:
         return {process.pid for process in list(self.pool._pool)}  # no public way to see a Pool's workers
+
+    def unseen(self, alive: set[int]) -> set[int]:
+        """Return the workers that came, took a job and died between two looks.
+
+        A worker may be at a job just before the Pool lists it, so it has to be missing twice.
+        """
+        missing = {mark for task in self.tasks.values() if (mark := self.mark(task)) > 0} - alive
+        dead, self._missing = missing & self._missing, missing
+        return dead
 
     def mark(self, task: _Task) -> int:
         return int(self.marks[task.slot])
@@ -187,6 +197,7 @@ class PoolEngine:
         for pool in (self._current, *self._given_up):
             alive = pool.live_pids()
             dead, pool.pids = pool.pids - alive, alive
+            dead |= pool.unseen(alive)
             for pid in dead:
                 ended += self._bury(pool, pid)
         for pool in list(self._given_up):

@@ -4,22 +4,19 @@ The list is the embedded site's usual mix (good pages, slow, dripping, hung, cut
 address where nobody listens and a line that is no URL. Every engine gets the same list, and what it hands over is
 held against the other engines and against what the site is known to serve.
 
-**Waited behind a hung page.** Taken from hand-over times alone, the same way for every engine: the longest stretch
-in which at least one hung page was under way and no good page was handed over although another one was still to
-come, less that next page's own latency (which the site knows). A hung page is under way for the `TIMEOUT` seconds
-before its failure is handed over. The for loop waits the whole timeout; whoever overlaps waits hardly at all.
+**Waited behind a hung page.** See `waiting.py`; a page's own time is the latency that the site knows, and a hung page
+is under way for the `TIMEOUT` seconds before its failure is handed over.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -27,14 +24,13 @@ from rich.table import Table
 from cormorant import engines as rooms
 from cormorant.errors import CormorantError
 from cormorant.lab import site
+from cormorant.lab.waiting import longest_wait
 from cormorant.messages import Kind, Outcome
 
 TIMEOUT = 2.0
 CONCURRENCY = 16
 NO_URL = "this line is no URL"
 _SHOWN = 5
-
-Spans: TypeAlias = list[tuple[float, float]]
 
 
 class Fact(NamedTuple):
@@ -75,10 +71,8 @@ class Run:
     def longest_wait(self, latencies: Mapping[str, float]) -> float:
         """Return how long a good page waited behind a hung one; see the top of this file."""
         ends = [over.seconds for over in self.hand_overs if over.outcome.kind is Kind.TIMEOUT]
-        hung = _merged([(end - TIMEOUT, end) for end in ends])
         good = [(over.seconds, latencies.get(over.outcome.url, 0.0)) for over in self.good()]
-        silences = [(before, after - own) for (before, _), (after, own) in itertools.pairwise([(0.0, 0.0), *good])]
-        return max((_shared(silence, hung) for silence in silences), default=0.0)
+        return longest_wait(good, [(end - TIMEOUT, end) for end in ends])
 
 
 def run(pages: int = 200, engines: Sequence[str] | None = None, *, console: Console | None = None) -> int:
@@ -173,19 +167,3 @@ def _judge(console: Console, runs: Sequence[Run], right: Counter[Fact]) -> int:
                 shown = f"{fact.url} ok={fact.ok} status={fact.status} kind={fact.kind} {len(fact.body)} bytes"
                 console.print(f"  {each.engine} {sign}: {shown}", markup=False)
     return 1
-
-
-def _merged(spans: Spans) -> Spans:
-    """Return the union of `spans` as spans that do not meet."""
-    merged: Spans = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
-
-
-def _shared(span: tuple[float, float], spans: Spans) -> float:
-    """Return how much of `span` lies in `spans`, which do not meet."""
-    return sum(max(0.0, min(span[1], end) - max(span[0], start)) for start, end in spans)

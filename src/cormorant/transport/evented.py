@@ -3,11 +3,13 @@
 libcurl says which sockets to watch and when to be woken; whoever hosts us (`interfaces.Loop`) does both and
 reports back by `ready` and `expired`. After each round of these it calls `deliver_ended`, once: asking libcurl
 what has ended costs the same for one page as for fifty. Names are looked up before libcurl sees a request
-(`resolver.py`). Everything but the looking up happens in the loop's thread.
+(`resolver.py`), and how long a hop may take we count ourselves (`deadlines.py`). Everything but the looking up
+happens in the loop's thread.
 """
 
 from __future__ import annotations
 
+import math
 import resource
 import socket
 import time
@@ -20,11 +22,12 @@ import pycurl
 from cormorant.interfaces import Deliver, Loop
 from cormorant.messages import Failure, Kind, Request, Timings
 from cormorant.options import Options
-from cormorant.transport.exchange import Connections, Exchange, ca_options
+from cormorant.transport.deadlines import Deadlines, TimedExchange, without_pauses
+from cormorant.transport.exchange import Connections, ca_options
 from cormorant.transport.resolver import Question, Resolved, Resolver, dialled, lookup
 from cormorant.urls import origin
 
-Hop: TypeAlias = tuple[Exchange, int]  # a handle, and which of its loads
+Hop: TypeAlias = tuple[TimedExchange, int]  # a handle, and which of its loads
 
 MOST_KEPT_CONNECTIONS = 4096
 ENDED_AT_ONCE = 256  # most ended hops taken from libcurl in one call
@@ -47,9 +50,11 @@ class EventedCurl:
         self._options = options
         self._loop = loop
         self._connections = Connections()
-        self._idle: list[Exchange] = []
-        self._running: dict[Any, Exchange] = {}
-        self._curl_wakes_at: float | None = None
+        self._idle: list[TimedExchange] = []
+        self._running: dict[Any, TimedExchange] = {}
+        self._deadlines = Deadlines(options.connect_timeout)
+        self._curl_wakes_at = math.inf
+        self._is_expiring = self._may_be_late = False
         self._bell: tuple[socket.socket, socket.socket] | None = None
         self._resolver: Resolver | None = None
         self._closed = False
@@ -75,22 +80,23 @@ class EventedCurl:
         return named
 
     def _begin(
-        self, request: Request, deliver: Deliver, resolved: tuple[str, int, tuple[str, ...]] | None = None
+        self,
+        request: Request,
+        deliver: Deliver,
+        resolved: tuple[str, int, tuple[str, ...]] | None = None,
+        waited: float = 0.0,
     ) -> Hop:
-        exchange = self._idle.pop() if self._idle else self._new_exchange()
+        """Put a hop on a handle, with its addresses and the seconds it waited for them."""
+        exchange = self._idle.pop() if self._idle else TimedExchange(self._options, self._connections)
         exchange.deliver = deliver
         exchange.load(request)
         if resolved is not None:
+            exchange.name_seconds = waited
             exchange.use_addresses(*resolved)
+        self._deadlines.begin(exchange)
         self._running[exchange.curl] = exchange
         self._multi.add_handle(exchange.curl)
         return exchange, exchange.loads
-
-    def _new_exchange(self) -> Exchange:
-        exchange = Exchange(self._options, self._connections)
-        # What we tell libcurl of names it never prunes by age: pruning walks all of them at every transfer.
-        exchange.curl.setopt(pycurl.DNS_CACHE_TIMEOUT, -1)
-        return exchange
 
     def cancel(self, key: object) -> None:
         """Drop a hop; its connection is closed, its `deliver` forgotten."""
@@ -101,6 +107,7 @@ class EventedCurl:
             exchange, loads = key
             if exchange.loads == loads and self._running.pop(exchange.curl, None) is not None:
                 self._multi.remove_handle(exchange.curl)
+                exchange.deliver = None
                 self._idle.append(exchange)
 
     def ready(self, descriptor: int, readable: bool, writable: bool) -> None:
@@ -113,15 +120,29 @@ class EventedCurl:
 
     def expired(self) -> None:
         """Let libcurl see to what has run out of time, and to what was just started."""
-        self._curl_wakes_at = None
+        self._curl_wakes_at = math.inf
+        self._is_expiring = self._may_be_late = True
         self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._is_expiring = False
+        self._wish()
+
+    def paused(self, seconds: float) -> None:
+        """Count these seconds for no hop."""
+        self._deadlines.pause(seconds)
         if self._resolver is not None:
-            self._wish()
+            self._resolver.pauses += seconds
 
     def deliver_ended(self) -> None:
         """Hand every ended hop to its `deliver`."""
         if self._resolver is not None:
             self._resolver.answer()
+        self._end_what_libcurl_ended()
+        if self._may_be_late and not self._closed:
+            self._may_be_late = False
+            if self._deadlines.next_at <= time.monotonic():
+                self._end_late()
+
+    def _end_what_libcurl_ended(self) -> None:
         queued = 1
         while queued and not self._closed:
             queued, good, bad = self._multi.info_read(ENDED_AT_ONCE)
@@ -130,11 +151,32 @@ class EventedCurl:
             for curl, code, words in bad:
                 self._end(curl, (code, words))
 
+    def _end_late(self) -> None:
+        """End the hops that are late although the ready sockets of this round were read."""
+        late = self._deadlines.take_late()
+        for exchange in late:
+            exchange.end_now()
+            if exchange.descriptor is not None:
+                self._multi.socket_action(exchange.descriptor, 0)
+        hops = [(exchange, exchange.loads) for exchange in late]
+        self._end_what_libcurl_ended()
+        if any(self._is_running(hop) for hop in hops):  # without a socket of its own: libcurl has to look at all
+            self._multi.perform()
+            self._end_what_libcurl_ended()
+        if not self._closed:
+            self._wish()
+
+    def _is_running(self, hop: Hop) -> bool:
+        exchange, loads = hop
+        return exchange.loads == loads and exchange.curl in self._running
+
     def _end(self, curl: Any, error: tuple[int, str] | None) -> None:
         exchange = self._running.pop(curl, None)
         if exchange is None:
             return  # cancelled, or all closed, by a `deliver` of this very round
         outcome = exchange.outcome(error)  # first: a removed handle does not know its socket any more
+        if exchange.pauses_before != self._deadlines.pauses:
+            outcome = without_pauses(outcome, self._deadlines.seconds_of(exchange))
         self._multi.remove_handle(exchange.curl)
         if exchange.must_be_made_again:
             exchange.load(exchange.request)
@@ -167,8 +209,7 @@ class EventedCurl:
         if resolved.addresses and left > 0:
             host = dialled(origin(request.target))[0]
             rest = msgspec.structs.replace(request, seconds=left)
-            named.hop = self._begin(rest, deliver, (host, port, resolved.addresses))
-            named.hop[0].name_seconds = waited
+            named.hop = self._begin(rest, deliver, (host, port, resolved.addresses), waited)
             return
         deliver(
             Failure(
@@ -195,18 +236,26 @@ class EventedCurl:
             self._loop.watch(descriptor, bool(event & pycurl.POLL_IN), bool(event & pycurl.POLL_OUT))
 
     def _on_timer(self, milliseconds: int) -> None:
-        seconds = None if milliseconds < 0 else milliseconds / 1000
-        if self._resolver is None:
-            self._loop.wake_in(seconds)
+        if milliseconds <= 0:
+            self._curl_wakes_at = math.inf if milliseconds else 0.0
         else:
-            self._curl_wakes_at = None if seconds is None else time.monotonic() + seconds
+            self._curl_wakes_at = time.monotonic() + milliseconds / 1000
+        if self._is_expiring:
+            return  # `expired` will wish
+        if milliseconds == 0:
+            self._loop.wake_in(0.0)
+        else:
             self._wish()
 
     def _wish(self) -> None:
-        """Ask to be woken for libcurl or for a name that takes too long, whichever is first."""
-        assert self._resolver is not None
-        instants = [at for at in (self._curl_wakes_at, self._resolver.next_deadline()) if at is not None]
-        self._loop.wake_in(max(0.0, min(instants) - time.monotonic()) if instants else None)
+        """Ask to be woken for libcurl, for a hop or for a name that takes too long, whichever is first."""
+        at, due = self._curl_wakes_at, self._deadlines.next_at
+        if due < at:
+            at = due
+        if self._resolver is not None:
+            at = min(at, self._resolver.next_deadline() or math.inf)
+        seconds = at - time.monotonic()
+        self._loop.wake_in(None if at == math.inf else seconds if seconds > 0 else 0.0)
 
     def close(self) -> None:
         """Drop every hop and connection without delivering."""

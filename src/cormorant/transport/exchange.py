@@ -98,12 +98,16 @@ class _HandedOver(_socket.socket):
 
 
 class Exchange:
-    """One reusable handle. Not thread-safe; `interrupt` alone may be called from another thread."""
+    """One reusable handle. Not thread-safe; `interrupt` alone may be called from another thread.
+
+    `began` is the monotonic instant of the last load; without `counts_time` libcurl knows no total deadline.
+    """
 
     __slots__ = (
         "_chunks",
         "_connection",
         "_connections",
+        "_counts_time",
         "_descriptor",
         "_dialled",
         "_discarded",
@@ -120,6 +124,7 @@ class Exchange:
         "_refusal",
         "_surplus",
         "_told",
+        "began",
         "curl",
         "deliver",
         "is_interrupted",
@@ -128,12 +133,13 @@ class Exchange:
         "request",
     )
 
-    def __init__(self, options: Options, connections: Connections) -> None:
+    def __init__(self, options: Options, connections: Connections, counts_time: bool = True) -> None:
         self.curl: Any = pycurl.Curl()
         self.request: Request
         self.deliver: Deliver | None = None
         self._connections = connections
         self._connection: Connection | None = None
+        self._counts_time = counts_time
         self._descriptor: int | None = None
         self._head: list[bytes] = []
         self._chunks: list[bytes] = []
@@ -149,7 +155,7 @@ class Exchange:
         self.is_interrupted = False
         self.loads = 0
         self.name_seconds = 0.0
-        self._queued = self._fetched_at = 0.0
+        self._queued = self._fetched_at = self.began = 0.0
         self._set_up(options)
 
     def _set_up(self, options: Options) -> None:
@@ -192,16 +198,16 @@ class Exchange:
         self._head.clear()
         self._chunks.clear()
         self.curl.setopt(pycurl.URL, request.target)
-        if request.seconds != self._loaded_seconds:
+        if request.seconds != self._loaded_seconds and self._counts_time:
             self.curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(request.seconds))
             self._loaded_seconds = request.seconds
         if request.headers != self._loaded_headers:
-            self.curl.setopt(pycurl.HTTPHEADER, [ACCEPT_ENCODING, *_lines(request.headers)])
+            self.curl.setopt(pycurl.HTTPHEADER, _lines(request.headers))
             self._loaded_headers = request.headers
         if request.method != "GET" or not self._plain:
             self._set_method(request)
-        now = time.monotonic()
-        self._queued = now - request.released_at if request.released_at else 0.0
+        self.began = began = time.monotonic()
+        self._queued = began - request.released_at if request.released_at else 0.0
         self._fetched_at = time.time()
 
     def _set_method(self, request: Request) -> None:
@@ -235,13 +241,17 @@ class Exchange:
         """Whether the hop was stopped before it began, because its kept connection was not to be used."""
         return self._surplus
 
+    @property
+    def descriptor(self) -> int | None:
+        """What carries the hop, as far as is known: a kept connection, or what was dialled last."""
+        connection = self._connection  # None: it still dials
+        known = self._connections.descriptor_of(connection) if connection is not None else None
+        return self._descriptor if known is None else known
+
     def interrupt(self) -> None:
         """Make a blocking transfer on this handle end soon, and every later one at once; from any thread."""
         self.is_interrupted = True  # libcurl would make a hop again whose kept connection broke
-        connection = self._connection  # None: it still dials
-        descriptor = self._connections.descriptor_of(connection) if connection is not None else None
-        if descriptor is None:
-            descriptor = self._descriptor
+        descriptor = self.descriptor
         if descriptor is not None:
             try:
                 with socket.socket(fileno=os.dup(descriptor)) as same:
@@ -439,8 +449,12 @@ def _status_of(line: bytes) -> int:
 
 
 def _lines(headers: Headers) -> list[str]:
-    """Return libcurl's spelling: `Name: value`, and `Name;` for an empty value (`Name:` would remove it)."""
-    return [f"{name}: {value}" if value else f"{name};" for name, value in headers]
+    """Return libcurl's spelling: `Name: value`, and `Name;` for an empty value (`Name:` would remove it).
+
+    Our Accept-Encoding goes with them, unless they have their own.
+    """
+    lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers]
+    return lines if first_value(headers, "accept-encoding") is not None else [ACCEPT_ENCODING, *lines]
 
 
 def _milliseconds(seconds: float) -> int:

@@ -37,27 +37,34 @@ class Resolved:
 
 
 class Question:
-    """Somebody who wants to know; `answer(resolved)` is called once, in the loop's thread, unless `is_withdrawn`."""
+    """Somebody who wants to know; `answer(resolved, seconds)` is called once, in the loop's thread.
+
+    Not when it `is_withdrawn`. `asked_at` is in the time of the resolver.
+    """
 
     __slots__ = ("answer", "asked_at", "is_withdrawn", "name")
 
     def __init__(self, name: str, answer: Callable[[Resolved, float], None]) -> None:
         self.name, self.answer = name, answer
-        self.asked_at = time.monotonic()
+        self.asked_at = 0.0
         self.is_withdrawn = False
 
-    def settle(self, resolved: Resolved) -> None:
-        """Answer, with the seconds it took, unless that was done or nobody wants to know any more."""
+    def settle(self, resolved: Resolved, now: float) -> None:
+        """Answer, with the seconds it took until `now`, unless that was done or nobody wants to know any more."""
         if not self.is_withdrawn:
             self.is_withdrawn = True
-            self.answer(resolved, time.monotonic() - self.asked_at)
+            self.answer(resolved, now - self.asked_at)
 
 
 class Resolver:
-    """Looks names up in daemon threads; `ring` is called, in such a thread, when `answer` has something to do."""
+    """Looks names up in daemon threads; `ring` is called, in such a thread, when `answer` has something to do.
+
+    `pauses` are the seconds in which nobody ran the loop; they count for no question.
+    """
 
     def __init__(self, ring: Callable[[], None], lookup: Callable[[str], Resolved]) -> None:
         self._ring, self._lookup = ring, lookup
+        self.pauses = 0.0
         self._kept: OrderedDict[str, tuple[float, Resolved]] = OrderedDict()
         self._asked: dict[str, list[Question]] = {}
         self._deadlines: list[tuple[float, int, Question]] = []
@@ -75,6 +82,7 @@ class Resolver:
 
     def ask(self, question: Question, seconds: float) -> None:
         """Have a name looked up; the answer follows from `answer`, after `seconds` at the latest."""
+        question.asked_at = time.monotonic() - self.pauses
         heapq.heappush(self._deadlines, (question.asked_at + seconds, next(self._order), question))
         waiting = self._asked.get(question.name)
         if waiting is not None:
@@ -119,7 +127,7 @@ class Resolver:
         """Return the monotonic instant at which `answer` must be called even if nothing was found."""
         while self._deadlines and self._deadlines[0][2].is_withdrawn:
             heapq.heappop(self._deadlines)
-        return self._deadlines[0][0] if self._deadlines else None
+        return self._deadlines[0][0] + self.pauses if self._deadlines else None
 
     def answer(self) -> None:
         """Answer every question whose name was found or whose time is up."""
@@ -131,10 +139,11 @@ class Resolver:
                 continue
             self._keep(name, resolved)
             for question in questions:
-                question.settle(resolved)
+                question.settle(resolved, time.monotonic() - self.pauses)
         while (at := self.next_deadline()) is not None and at <= time.monotonic():
             question = heapq.heappop(self._deadlines)[2]
-            question.settle(Resolved((), f"Resolving {question.name} timed out", is_late=True))
+            late = Resolved((), f"Resolving {question.name} timed out", is_late=True)
+            question.settle(late, at - self.pauses)
 
     def _ask_again(self, name: str, questions: list[Question]) -> None:
         """Queue a name again for those who asked for it just as it was passed over."""
