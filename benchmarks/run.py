@@ -37,7 +37,7 @@ events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 100000000; keepalive_timeout 300; client_body_temp_path {folder};
   proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  server {{ listen 127.0.0.1:{port} backlog=4096; root {folder}; location / {{ try_files /page.html =404; }} }}
+  server {{ listen 127.0.0.1:{port} backlog=4096; root {folder}; types {{ text/html html; }} {locations} }}
 }}
 """
 
@@ -46,19 +46,26 @@ http {{
 def nginx(program: str) -> Iterator[str]:
     """Serve one 10 KB page under every path; yields its URL."""
     with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)  # the workers of a root nginx run as another user
         (Path(folder) / "page.html").write_bytes(b"x" * PAGE_BYTES)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        (Path(folder) / "conf").write_text(NGINX.format(folder=folder, port=port))
-        server = subprocess.Popen([program, "-c", f"{folder}/conf"], stderr=subprocess.DEVNULL)
-        try:
-            wait_for(port)
-            yield f"http://127.0.0.1:{port}/page"
-        finally:
-            server.terminate()
-            server.wait()
+        with nginx_in(folder, program, "location / { try_files /page.html =404; }") as site:
+            yield f"{site}/page"
+
+
+@contextlib.contextmanager
+def nginx_in(folder: str, program: str, locations: str) -> Iterator[str]:
+    """Serve a folder, as the `location` blocks say; yields the site's origin."""
+    os.chmod(folder, 0o755)  # the workers of a root nginx run as another user
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (Path(folder) / "conf").write_text(NGINX.format(folder=folder, port=port, locations=locations))
+    server = subprocess.Popen([program, "-c", f"{folder}/conf"], stderr=subprocess.DEVNULL)
+    try:
+        wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
 
 
 @contextlib.contextmanager

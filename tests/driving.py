@@ -14,7 +14,7 @@ import msgspec
 
 from cormorant.interfaces import EventedTransport, Transports
 from cormorant.messages import Outcome, Request
-from cormorant.scheduler import first_request
+from cormorant.scheduler.requests import first_request
 
 PATIENCE_SECONDS = 30.0
 

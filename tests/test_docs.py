@@ -160,7 +160,7 @@ def test_every_command_has_a_section_and_no_other_has() -> None:
 def test_every_option_of_a_command_is_in_the_reference(command: str) -> None:
     """Each under its command by one name at least, and somewhere under every name it has."""
     own = next(text for heading, text in sections(REFERENCE).items() if heading.startswith(f"cormorant {command}"))
-    if command == "fetch":
+    if command in ("crawl", "fetch"):
         own += sections(REFERENCE)["Options"]
     for parameter in commands()[command].params:
         words = [word for word in (*parameter.opts, *parameter.secondary_opts) if word.startswith("-")]

@@ -24,8 +24,11 @@ HEAVY = {
     "greenlet",
     "msgspec",
     "multiprocessing",
+    "protego",
+    "publicsuffixlist",
     "pycurl",
     "rich",
+    "selectolax",
     "sqlite3",
     "ssl",
     "threading",
@@ -33,6 +36,7 @@ HEAVY = {
     "uvloop",
 }
 CONCURRENCY = {"asyncio", "concurrent.futures", "gevent", "granian", "greenlet", "multiprocessing", "uvloop"}
+CRAWLING = {"protego", "publicsuffixlist", "selectolax"}
 ENGINES = {"serial", "pool", "process", "thread", "greenlet", "gevent", "asyncio"}
 
 # What an engine may bring with it, of all that is in CONCURRENCY. asyncio itself imports concurrent.futures.
@@ -80,18 +84,23 @@ def test_import_cormorant_starts_and_patches_nothing() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["Page", "Options", "FetchError"])
+@pytest.mark.parametrize("name", ["Page", "Options", "FetchError", "Found"])
 def test_a_message_or_option_brings_no_engine_and_no_wire(name: str) -> None:
     loaded = loaded_after(f"import cormorant; cormorant.{name}")
     assert not engine_modules(loaded)
-    assert not loaded & (CONCURRENCY | {"pycurl", "rich", "typer"})
+    assert not loaded & (CONCURRENCY | CRAWLING | {"pycurl", "rich", "typer"})
 
 
-@pytest.mark.parametrize("name", ["fetch", "afetch", "get", "aget", "map"])
+@pytest.mark.parametrize("name", ["fetch", "afetch", "get", "aget", "map", "crawl", "acrawl"])
 def test_a_public_function_brings_no_engine_and_no_wire_until_it_is_called(name: str) -> None:
     loaded = loaded_after(f"import cormorant; cormorant.{name}")
     assert not engine_modules(loaded)
-    assert not loaded & (CONCURRENCY | {"pycurl", "rich", "typer"})
+    assert not loaded & (CONCURRENCY | {"pycurl", "rich", "typer", "selectolax"})
+
+
+def test_a_list_without_robots_brings_nothing_of_a_crawl() -> None:
+    loaded = loaded_after("import cormorant; list(cormorant.fetch(['no URL'], engine='serial'))")
+    assert not loaded & {"publicsuffixlist", "selectolax", "sqlite3"}
 
 
 def test_the_table_of_engines_imports_none_of_them() -> None:
@@ -138,6 +147,8 @@ def test_an_engine_without_its_package_names_the_pip_line() -> None:
     [
         ["--help"],
         ["fetch", "--help"],
+        ["crawl", "--help"],
+        ["plan", "--help"],
         ["map", "--help"],
         ["site", "--help"],
         ["compare", "--help"],
@@ -156,4 +167,4 @@ def test_asking_the_command_line_imports_no_wire_and_no_engine(words: list[str])
         "    assert not ending.code, ending.code\n"
     )
     assert not engine_modules(loaded)
-    assert not loaded & (CONCURRENCY | {"ada_url", "brotli", "certifi", "pycurl", "ssl"})
+    assert not loaded & (CONCURRENCY | CRAWLING | {"ada_url", "brotli", "certifi", "pycurl", "ssl"})

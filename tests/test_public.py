@@ -17,7 +17,7 @@ import cormorant
 ROOT = Path(__file__).parent.parent
 FACE = ROOT / "tests" / "typing" / "public_face.py"
 NAMES = [name for name in cormorant.__all__ if name != "__version__"]
-FUNCTIONS = ["afetch", "aget", "fetch", "get", "map"]
+FUNCTIONS = ["acrawl", "afetch", "aget", "crawl", "fetch", "get", "map"]
 
 
 def imported_for_checkers() -> dict[str, str]:
@@ -43,17 +43,19 @@ def test_all_is_what_type_checkers_see() -> None:
 
 
 def test_every_error_and_every_function_of_the_api_is_public() -> None:
-    from cormorant import api, errors
+    from cormorant import api, errors, getting
 
     classes = {name for name, value in vars(errors).items() if inspect.isclass(value) and not name.startswith("_")}
     assert classes == {name for name in NAMES if cormorant._HOME[name] == "errors"}
-    inner = {"open_fetch", "open_map"}  # the command line's doors: they hand out the worker
+    inner = {"open_crawl", "open_fetch", "open_map"}  # the command line's doors: they hand out the worker
     functions = {
         name
-        for name, value in vars(api).items()
-        if inspect.isfunction(value) and value.__module__ == api.__name__ and not name.startswith("_")
+        for module in (api, getting)
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
     }
-    assert functions - inner == {name for name in NAMES if cormorant._HOME[name] == "api"} == set(FUNCTIONS)
+    homes = ("api", "getting")
+    assert functions - inner == {name for name in NAMES if cormorant._HOME[name] in homes} == set(FUNCTIONS)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,7 +93,7 @@ def test_signature_is_typed(name: str) -> None:
     assert len(positional) <= 2, "everything but the subject is keyword-only"
 
 
-@pytest.mark.parametrize(("plain", "awaited"), [("fetch", "afetch"), ("get", "aget")])
+@pytest.mark.parametrize(("plain", "awaited"), [("fetch", "afetch"), ("get", "aget"), ("crawl", "acrawl")])
 def test_the_awaited_twin_takes_the_same_arguments(plain: str, awaited: str) -> None:
     one, other = (inspect.signature(getattr(cormorant, name)).parameters for name in (plain, awaited))
     assert list(one.values()) == list(other.values())
@@ -101,6 +103,17 @@ def test_keyword_arguments_are_the_fields_of_options() -> None:
     from cormorant.api import OptionWords
 
     assert list(OptionWords.__annotations__) == [field.name for field in dataclasses.fields(cormorant.Options)]
+
+
+def test_keyword_arguments_of_a_crawl_are_words_of_its_policies() -> None:
+    from cormorant.api import CrawlWords, OptionWords
+    from cormorant.policies.following import Following
+    from cormorant.policies.scope import Scope
+
+    known = {field.name for policy in (Scope, Following) for field in dataclasses.fields(policy)}
+    words = set(CrawlWords.__annotations__) - set(OptionWords.__annotations__)
+    assert words - known == {"scope"}, "what Scope calls reach"
+    assert known - words == {"reach", *(name for name in known if name.startswith(("most_", "longest_")))}
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cormorant.api import acrawl as acrawl
     from cormorant.api import afetch as afetch
-    from cormorant.api import aget as aget
+    from cormorant.api import crawl as crawl
     from cormorant.api import fetch as fetch
-    from cormorant.api import get as get
     from cormorant.api import map as map
     from cormorant.errors import BadURL as BadURL
     from cormorant.errors import CormorantError as CormorantError
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from cormorant.errors import MissingPackage as MissingPackage
     from cormorant.errors import OutputError as OutputError
     from cormorant.errors import UsageError as UsageError
+    from cormorant.getting import aget as aget
+    from cormorant.getting import get as get
     from cormorant.lab.compare import compare as compare
     from cormorant.lab.comparison import Comparison as Comparison
     from cormorant.messages import Failure as Failure
+    from cormorant.messages import Found as Found
     from cormorant.messages import Kind as Kind
+    from cormorant.messages import LeftOut as LeftOut
     from cormorant.messages import Outcome as Outcome
     from cormorant.messages import Page as Page
     from cormorant.messages import Redirect as Redirect
@@ -42,7 +46,9 @@ _HOME = {
     "EngineLost": "errors",
     "Failure": "messages",
     "FetchError": "errors",
+    "Found": "messages",
     "Kind": "messages",
+    "LeftOut": "messages",
     "MissingPackage": "errors",
     "Options": "options",
     "Outcome": "messages",
@@ -52,11 +58,13 @@ _HOME = {
     "Result": "messages",
     "Timings": "messages",
     "UsageError": "errors",
+    "acrawl": "api",
     "afetch": "api",
-    "aget": "api",
+    "aget": "getting",
     "compare": "lab.compare",
+    "crawl": "api",
     "fetch": "api",
-    "get": "api",
+    "get": "getting",
     "map": "api",
 }
 

@@ -1,36 +1,53 @@
-"""The public calls: defaults filled in, one worker built, its outcomes handed through.
+"""The public calls over many: defaults filled in, one worker built, its outcomes handed through.
 
-`fetch`, `afetch` and `map` run a worker each; `get` and `aget` make one fetch, inside a job in the way of the
-running engine, outside by blocking (or awaiting).
+`fetch`, `afetch`, `crawl`, `acrawl` and `map` run a worker each. One page alone: `getting.py`.
 """
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sized
+import dataclasses
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence, Sized
 from typing import Any, TypedDict
 
-import msgspec
 from typing_extensions import Unpack
 
 from cormorant import engines, fetching
 from cormorant.auto import AutoWorker, engine_for
-from cormorant.engines import job
-from cormorant.errors import DeadlineExceeded, FetchError, UsageError
+from cormorant.content.robots import product_token
+from cormorant.errors import UsageError
 from cormorant.frontier.memory import MemoryFrontier
-from cormorant.interfaces import Entry, Scheduler, Sink, Transports, Wire, Work
+from cormorant.interfaces import Entry, Scheduler, Sink, Transports, Work
 from cormorant.items import ItemScheduler
-from cormorant.messages import Failure, Outcome, Page, Request, Result
-from cormorant.options import AUTO, Options, header_pairs
+from cormorant.messages import Outcome, Result
+from cormorant.options import AUTO, CRAWL_DEFAULTS, Options
+from cormorant.policies.breaker import Breaker
+from cormorant.policies.following import Following
 from cormorant.policies.politeness import Politeness
 from cormorant.policies.redirects import Redirects
 from cormorant.policies.retries import Retries
-from cormorant.scheduler import FetchPolicies, FetchScheduler, failure_of, first_request
+from cormorant.policies.robots import Robots
+from cormorant.policies.scope import Scope
+from cormorant.policies.throttle import Throttle
+from cormorant.scheduler.discovery import Discovery
+from cormorant.scheduler.fetch import Conditions, FetchPolicies, FetchScheduler
 from cormorant.transport import Curl
-from cormorant.worker import Worker
+from cormorant.worker import Report, Worker
 
-SAYS_NOTHING_TO_MAP = ("retries", "per_host", "delay", "header", "keep_duplicates")
+# What `map` cannot keep to: it does not see your requests.
+FOR_LISTS_ALONE = (
+    "retries",
+    "per_host",
+    "delay",
+    "jitter",
+    "polite_by",
+    "max_delay",
+    "max_retry_after",
+    "throttle",
+    "breaker",
+    "robots",
+    "header",
+    "keep_duplicates",
+)
 NOTHING_YET = object()  # an item source yields it when it has none at the moment
 
 
@@ -44,8 +61,15 @@ class OptionWords(TypedDict, total=False):
     max_body: int
     no_body: bool
     retries: int
+    max_retry_after: float
+    breaker: int
     per_host: int
     delay: float
+    jitter: float
+    polite_by: str
+    max_delay: float
+    throttle: bool
+    robots: bool
     allow_private: bool
     header: Any
     user_agent: str
@@ -55,6 +79,21 @@ class OptionWords(TypedDict, total=False):
     watchdog: float | None
 
 
+class CrawlWords(OptionWords, total=False):
+    """The keyword arguments of `crawl` besides: how far it goes (`scope` and the next seven) and how it goes on."""
+
+    scope: str
+    depth: int | None
+    max_pages: int | None
+    max_pages_per_host: int | None
+    include: Sequence[str]
+    exclude: Sequence[str]
+    sitemaps: bool
+    prefer: Sequence[str]
+    obey_meta: bool
+    drop_tracking: bool
+
+
 def fetch(
     urls: Iterable[str],
     *,
@@ -62,18 +101,20 @@ def fetch(
     output: str | None = None,
     format: str | None = None,
     overwrite: bool = False,
+    since: str | None = None,
     **options: Unpack[OptionWords],
 ) -> Generator[Outcome, None, None]:
     """Fetch many URLs; yield a Page or a Failure for each, the moment it is back.
 
     `parse(page)` runs beside the fetch on every page with a status below 400, its result is `page.data`.
     `output` (with `format` and `overwrite`) also writes each outcome to a file, as `-o` does, before it is
-    yielded. Options are the fields of `cormorant.Options`. A text that is no URL gives a Failure of kind bad_url.
-    Closing the generator stops the work behind it. Raises UsageError for a wrong option, MissingPackage for an
-    engine that is not installed.
+    yielded. `since` is the JSON Lines file of an earlier run: what it has an ETag or a Last-Modified for is asked for
+    only if it changed, and a page that did not is `unchanged` (status 304, nothing to parse). Options are the fields of
+    `cormorant.Options`. A text that is no URL gives a Failure of kind bad_url. Closing the generator stops the work
+    behind it. Raises UsageError for a wrong option, MissingPackage for an engine that is not installed.
     """
     chosen = Options.of(options)
-    worker = open_fetch(_entries(urls), chosen, parse)
+    worker = open_fetch(_entries(urls), chosen, parse, since=since)
     return worker.save_to(_open_sink(output, format, overwrite)).run()
 
 
@@ -84,6 +125,7 @@ def afetch(
     output: str | None = None,
     format: str | None = None,
     overwrite: bool = False,
+    since: str | None = None,
     **options: Unpack[OptionWords],
 ) -> AsyncGenerator[Outcome, None]:
     """Do what `fetch` does inside your own event loop: `async for page in cormorant.afetch(urls)`.
@@ -92,7 +134,57 @@ def afetch(
     """
     if options.setdefault("engine", "asyncio") != "asyncio":
         raise UsageError(f"afetch runs on your event loop: engine 'asyncio' only, not {options['engine']!r}; use fetch")
-    worker = open_fetch(_entries(urls), Options.of(options), parse)
+    worker = open_fetch(_entries(urls), Options.of(options), parse, since=since)
+    return worker.save_to(_open_sink(output, format, overwrite)).arun()
+
+
+def crawl(
+    seeds: Iterable[str],
+    *,
+    parse: fetching.Parse | None = None,
+    output: str | None = None,
+    format: str | None = None,
+    overwrite: bool = False,
+    report_skipped: Report | None = None,
+    **words: Unpack[CrawlWords],
+) -> Generator[Outcome, None, None]:
+    """Fetch the seeds, and what their pages link to; yield a Page or a Failure for each, the moment it is back.
+
+    `scope` is how far it goes from the seeds: host (their hosts), domain (their registered domains), prefix (the
+    folders of their paths, and below) or any; `depth` links from a seed at most; `max_pages` in all and
+    `max_pages_per_host`; `include` and `exclude` are regular expressions searched in the URL. `sitemaps` also fetches
+    what the sites' sitemaps list. `prefer` (regular expressions) says what goes first. `obey_meta` follows no
+    `nofollow` and keeps no `noindex`. `drop_tracking` takes URLs that differ in tracking parameters alone for one.
+    `report_skipped(list)` is called with what was seen and left out (`url`, `reason`, `source`, `depth`). The other
+    options are the fields of `cormorant.Options`, politer than for `fetch`: one page at a time to a host, 1 s apart,
+    robots.txt kept to, 2 retries. How a page was found is its `found`. Raises UsageError for a wrong option.
+    """
+    worker = open_crawl(_entries(seeds), words, parse)
+    if report_skipped is not None:
+        worker.report_to(report_skipped)
+    return worker.save_to(_open_sink(output, format, overwrite)).run()
+
+
+def acrawl(
+    seeds: Iterable[str],
+    *,
+    parse: fetching.Parse | None = None,
+    output: str | None = None,
+    format: str | None = None,
+    overwrite: bool = False,
+    report_skipped: Report | None = None,
+    **words: Unpack[CrawlWords],
+) -> AsyncGenerator[Outcome, None]:
+    """Do what `crawl` does inside your own event loop: `async for page in cormorant.acrawl(seeds, depth=2)`.
+
+    The engine is always asyncio, on the running loop.
+    """
+    words.setdefault("engine", "asyncio")
+    if words["engine"] != "asyncio":
+        raise UsageError(f"acrawl runs on your event loop: engine 'asyncio' only, not {words['engine']!r}; use crawl")
+    worker = open_crawl(_entries(seeds), words, parse)
+    if report_skipped is not None:
+        worker.report_to(report_skipped)
     return worker.save_to(_open_sink(output, format, overwrite)).arun()
 
 
@@ -131,22 +223,87 @@ def open_fetch(
     parse: fetching.Parse | None = None,
     sink: Sink | None = None,
     transports: Transports | None = None,
+    since: str | None = None,
 ) -> Worker:
     """Build the worker behind `fetch`. `entries` are (text, line number); None says that there is nothing yet."""
+    _check_parse(parse)
+    scheduler = FetchScheduler(iter(entries), MemoryFrontier(), _policies(options, _conditions(since)))
+    engine = engine_for(options.engine, parse)
+    work, wire = fetching.work_for(engine, parse), transports or Curl(options)
+    return _open(scheduler, engine, work, wire, options, entries, has_user_code=parse is not None, sink=sink)
+
+
+def open_crawl(
+    seeds: Iterable[Entry | None],
+    words: Mapping[str, Any],
+    parse: fetching.Parse | None = None,
+    sink: Sink | None = None,
+    transports: Transports | None = None,
+) -> Worker:
+    """Build the worker behind `crawl`; `words` are its keyword arguments."""
+    from cormorant.frontier.crawl import CrawlFrontier
+
+    _check_parse(parse)
+    scope, following, options = _crawl_settings(words)
+    frontier = CrawlFrontier()
+    discovery = Discovery(scope, following, frontier, options.header, options.timeout)
+    scheduler = FetchScheduler(iter(seeds), frontier, _policies(options), discovery)
+    engine = engine_for(options.engine, parse)
+    work = fetching.crawl_work_for(engine, parse, following.obey_meta)
+    wire = transports or Curl(options)
+    unknown = iter(())  # how many there will be
+    return _open(scheduler, engine, work, wire, options, unknown, has_user_code=parse is not None, sink=sink)
+
+
+def _crawl_settings(words: Mapping[str, Any]) -> tuple[Scope, Following, Options]:
+    """Take apart the keyword arguments of `crawl`: what is for its policies, and the options that it shares."""
+    rest = dict(words)
+    for name in ("include", "exclude", "prefer"):
+        if name in rest:
+            rest[name] = (rest[name],) if isinstance(rest[name], str) else tuple(rest[name])
+    if "scope" in rest:
+        rest["reach"] = rest.pop("scope")
+    settings: list[dict[str, Any]] = []
+    for policy in (Scope, Following):
+        names = [field.name for field in dataclasses.fields(policy)]
+        settings.append({name: rest.pop(name) for name in names if name in rest})
+    return Scope(**settings[0]), Following(**settings[1]), Options.of(CRAWL_DEFAULTS | rest, CrawlWords.__annotations__)
+
+
+def _check_parse(parse: object) -> None:
     if parse is not None and not callable(parse):
         raise UsageError(f"parse needs a function of a page, not {parse!r}; on the command line it is MODULE:FUNCTION")
-    policies = FetchPolicies(
-        politeness=Politeness(per_host=options.per_host, delay=options.delay),
-        retries=Retries(limit=options.retries),
+
+
+def _policies(options: Options, conditions: Conditions | None = None) -> FetchPolicies:
+    """Hand each policy its share of the options."""
+    return FetchPolicies(
+        politeness=Politeness(
+            per_host=options.per_host,
+            delay=options.delay,
+            jitter=options.jitter,
+            most_delay=options.max_delay,
+            by=options.polite_by,
+        ),
+        retries=Retries(limit=options.retries, most_retry_after=options.max_retry_after),
         redirects=Redirects(),
         seconds=options.timeout,
         headers=options.header,
         keep_duplicates=options.keep_duplicates,
+        breaker=Breaker(limit=options.breaker),
+        throttle=Throttle(per_host=options.per_host) if options.throttle else None,
+        robots=Robots(tries=options.retries + 1) if options.robots else None,
+        robots_token=product_token(options.user_agent),
+        conditions=conditions,
     )
-    scheduler = FetchScheduler(iter(entries), MemoryFrontier(), policies)
-    engine = engine_for(options.engine, parse)
-    work, wire = fetching.work_for(engine, parse), transports or Curl(options)
-    return _open(scheduler, engine, work, wire, options, entries, has_user_code=parse is not None, sink=sink)
+
+
+def _conditions(since: str | None) -> Conditions | None:
+    if since is None:
+        return None
+    from cormorant.frontier.validators import Validators
+
+    return Validators.of_run(since).conditions
 
 
 def open_map(
@@ -155,7 +312,7 @@ def open_map(
     """Build the worker behind `map`. `items` may yield NOTHING_YET."""
     if not callable(function):
         raise UsageError(f"map needs a function, not {type(function).__name__}: cormorant.map(function, items)")
-    for word in SAYS_NOTHING_TO_MAP:
+    for word in FOR_LISTS_ALONE:
         if getattr(options, word) != getattr(Options(), word):
             raise UsageError(f"{word} is for lists of URLs, and map cannot see your requests: leave it out")
     scheduler = ItemScheduler(iter(items), options.timeout, NOTHING_YET)
@@ -183,7 +340,7 @@ def _open(
 
 def _entries(texts: Iterable[str]) -> Iterable[Entry | None]:
     if isinstance(texts, str | bytes):
-        raise UsageError("give a list of URLs, not one text: fetch([url]); for one page there is cormorant.get(url)")
+        raise UsageError("give a list of URLs, not one text: [url]; for one page there is cormorant.get(url)")
     if not isinstance(texts, Iterable):
         raise UsageError(
             f"give an iterable of URLs, not {type(texts).__name__}; collect an async one into a list first"
@@ -203,94 +360,3 @@ def _open_sink(output: str | None, format: str | None, overwrite: bool) -> Sink 
     from cormorant.sinks import open_sink
 
     return open_sink(output, format, overwrite)
-
-
-def get(
-    url: str, *, timeout: float | None = None, header: Any = (), method: str = "GET", body: bytes | None = None
-) -> Page:
-    """Fetch one page, redirects followed, and return it whatever its status.
-
-    Inside a job (`map`, a parse function) it waits the way the running engine waits, through the engine's
-    connections, and never longer than the job's deadline. Elsewhere it blocks. `timeout` is the total, in
-    seconds (default 30). Raises FetchError, which carries the Failure, when there is no page; UsageError when
-    `url` is no URL, or inside an `async def` job (`await cormorant.aget(url)` there).
-    """
-    request = _request(url, timeout, header, method, body)
-    running = job.current.get()
-    if running is None:
-        return _page(_hops(request, _own_wire()))
-    if running.wire is None:
-        raise UsageError("get would block the event loop: inside an async function write `await cormorant.aget(url)`")
-    return _page(_hops(request, running.wire))
-
-
-async def aget(
-    url: str, *, timeout: float | None = None, header: Any = (), method: str = "GET", body: bytes | None = None
-) -> Page:
-    """Do what `get` does with `await`: inside an `async def` job, or in your own event loop."""
-    request = _request(url, timeout, header, method, body)
-    running = job.current.get()
-    if running is not None and running.awaited_wire is not None:
-        step: Request | Outcome = request
-        while isinstance(step, Request):
-            step = _after(step, await running.awaited_wire.fetch(step))
-        return _page(step)
-    return _page(await _alone(request))
-
-
-async def _alone(request: Request) -> Outcome:
-    """Make one fetch on the running loop, outside any job."""
-    setup = engines.Setup(work=fetching.afetch, transports=Curl(Options()), width=1, has_user_code=False)
-    engine = engines.start_awaited(setup)
-    try:
-        step: Request | Outcome = request
-        while isinstance(step, Request):
-            engine.start(0, step, step.seconds)
-            (done,) = await engine.collect(None)
-            step = _after(step, done.value if done.fault is None else failure_of(step, done.fault))
-        return step
-    finally:
-        await engine.close()
-
-
-def _hops(request: Request, wire: Wire) -> Outcome:
-    step: Request | Outcome = request
-    while isinstance(step, Request):
-        step = _after(step, wire.fetch(step))
-    return step
-
-
-def _after(request: Request, outcome: Outcome) -> Request | Outcome:
-    """Return the next hop, or the end."""
-    return (Redirects().next(request, outcome) or outcome) if isinstance(outcome, Page) else outcome
-
-
-def _request(url: str, timeout: float | None, header: Any, method: str, body: bytes | None) -> Request:
-    method = method.upper()
-    if not method.isalpha() or not method.isascii() or (body is not None and method in ("GET", "HEAD")):
-        raise UsageError(f"method {method!r} cannot be sent{' with a body' if body is not None else ''}; write 'POST'")
-    seconds = Options(timeout=Options().timeout if timeout is None else timeout).timeout
-    running = job.current.get()
-    if running is not None:
-        seconds = min(seconds, running.seconds_left())
-        if seconds <= 0:
-            raise DeadlineExceeded
-    request = first_request(url, None, header_pairs(header), seconds)
-    return msgspec.structs.replace(request, method=method, body=body) if method != "GET" else request
-
-
-def _page(outcome: Outcome) -> Page:
-    if isinstance(outcome, Failure):
-        raise FetchError(outcome)
-    return outcome
-
-
-_thread = threading.local()
-
-
-def _own_wire() -> Wire:
-    """Return this thread's own blocking transport, for `get` outside jobs; never the one of a process we forked off."""
-    if getattr(_thread, "process", None) != os.getpid():
-        _thread.process, _thread.wire = os.getpid(), Curl(Options()).blocking()
-    wire: Wire = _thread.wire
-    return wire

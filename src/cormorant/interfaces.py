@@ -5,10 +5,12 @@ Obligations come first in each docstring: who may call, from which thread, for h
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
-from cormorant.messages import Done, Fetch, Finished, Outcome, Request, Wait
+import msgspec
+
+from cormorant.messages import Done, Fetch, Finished, LeftOut, Outcome, Request, Wait
 
 Deliver: TypeAlias = Callable[[Outcome], None]
 Entry: TypeAlias = tuple[str, int | None]  # a line of input and its number
@@ -42,6 +44,19 @@ class Scheduler(Protocol):
         ...
 
     @property
+    def left_out(self) -> Mapping[str, int]:
+        """Entries that a crawl left out, by reason."""
+        ...
+
+    reports_left_out: bool
+    """Whether `take_left_out` will be called; else what is left out is counted alone."""
+
+    @property
+    def services(self) -> int:
+        """Answers that were for the scheduler itself: robots.txt, sitemaps."""
+        ...
+
+    @property
     def in_flight(self) -> int:
         """Jobs started and not come home."""
         ...
@@ -61,6 +76,10 @@ class Scheduler(Protocol):
 
     def outcomes(self) -> list[Any]:
         """Hand over, once, everything that has reached its end since the last call, in that order."""
+        ...
+
+    def take_left_out(self) -> list[LeftOut]:
+        """Hand over, once, what a crawl left out since the last call, if that is to be reported."""
         ...
 
     def stop(self) -> None:
@@ -214,8 +233,12 @@ class Frontier(Protocol):
         """Remember `url` as seen; returns whether it was not before."""
         ...
 
+    def knows(self, url: str) -> bool:
+        """Return whether `url` was seen before, and remember nothing."""
+        ...
+
     def add(self, host: str, request: Request, first: bool = False) -> None:
-        """Put a request at the end of its host's queue, or at its head."""
+        """Put a request at the end of its host's queue (a crawl: behind those as urgent), or at its head."""
         ...
 
     def take(self, host: str) -> Request:
@@ -280,6 +303,44 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Flush and close. Safe to call twice."""
+        ...
+
+
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """One file of an output: `name` relative to the output's folder, and how much of it is committed.
+
+    `length` is in bytes (of a SQLite file in rows: its bytes cannot be cut). To a sealed part nothing is added.
+    """
+
+    name: str
+    length: int
+    is_sealed: bool
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What of an output is on stable storage, in the order of writing: all that a later run will find of it."""
+
+    parts: tuple[Part, ...]
+
+
+class DurableSink(Sink, Protocol):
+    """A sink that survives power loss: what was written before a `sync` is there after it, whole.
+
+    Opened with `resume=Committed` every file is cut back to its committed length, files of the output's own names
+    that are not in it are removed, and writing goes on. A file shorter than that, or missing, is an OutputError: the
+    output was changed by somebody else. After a write or a sync that failed nothing is called committed any
+    more: every further `write`, `flush` and `sync` raises OutputError, because the kernel may have dropped what it
+    could not store and reports it once (https://wiki.postgresql.org/wiki/Fsync_Errors). `close` stays quiet then.
+    """
+
+    def sync(self, last: bool = False) -> Committed | None:
+        """Put everything written so far on stable storage, and return what the output holds.
+
+        May take as long as the disk does; the files, and for new ones their folder, are synced. None: not yet;
+        nothing written since the last answer may be called settled (a Parquet file counts when it is complete).
+        `last`: nothing more will be written, so what is open is completed too, and the answer is never None.
+        Raises UsageError where the output is a stream, which nobody can cut back.
+        """
         ...
 
 

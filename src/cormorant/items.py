@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from cormorant.messages import FINISHED, Done, Fetch, Finished, Result, Wait
-from cormorant.scheduler import INPUT_PAUSE_SECONDS
+from cormorant.messages import FINISHED, Done, Fetch, Finished, LeftOut, Result, Wait
+from cormorant.scheduler.fetch import INPUT_PAUSE_SECONDS
 
 
 class ItemScheduler:
@@ -22,7 +22,9 @@ class ItemScheduler:
         self._ended: list[Result] = []
         self._stopped = False
         self.input_ended = False
-        self.offered = self.duplicates = self.retried = self.redirected = 0
+        self.offered = self.duplicates = self.retried = self.redirected = self.services = 0
+        self.left_out: dict[str, int] = {}
+        self.reports_left_out = False
 
     @property
     def in_flight(self) -> int:
@@ -67,6 +69,10 @@ class ItemScheduler:
         """Hand over, once, everything that has ended since the last call."""
         ended, self._ended = self._ended, []
         return ended
+
+    def take_left_out(self) -> list[LeftOut]:
+        """Return nothing: every item is run."""
+        return []
 
     def stop(self) -> None:
         """Start no further item."""

@@ -8,13 +8,18 @@ keyword-only and picklable, so that they cross threads and processes unharmed.
 from __future__ import annotations
 
 import enum
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from cormorant.content import charset
 
+if TYPE_CHECKING:
+    from cormorant.content.links import Link, Links
+
 Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
 
 class Kind(enum.StrEnum):
@@ -62,11 +67,33 @@ class Redirect(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     seconds: float
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How a crawl came to a URL: `depth` links away from a seed, on the page `source`, by a link with this `text`.
+
+    A URL out of a sitemap has the sitemap as its source, depth 0, and `lastmod` as the sitemap wrote it.
+    """
+
+    depth: int = 0
+    source: str = ""
+    text: str = ""
+    lastmod: str | None = None
+
+
+class Purpose(enum.StrEnum):
+    """What an answer is for: a page goes to the user, the others to the scheduler alone."""
+
+    PAGE = "page"
+    ROBOTS = "robots"
+    SITEMAP = "sitemap"
+    ADDRESS = "address"  # no request at all: what does the name stand for?
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One hop to make. `url` is the identity of the whole fetch, `target` what this hop asks for.
 
     `seconds` is what is left of the total deadline; `released_at` is the monotonic instant at which
-    the scheduler let it go (0.0: not scheduled).
+    the scheduler let it go (0.0: not scheduled). Higher `priority` goes first. `max_body` (bytes) stands before the
+    option of that name, and has the body read even where pages are fetched without.
     """
 
     url: str
@@ -80,13 +107,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     attempts: int = 1
     redirects: tuple[Redirect, ...] = ()
     released_at: float = 0.0
+    purpose: Purpose = Purpose.PAGE
+    found: Found | None = None
+    priority: int = 0
+    max_body: int | None = None
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An answer that arrived whole, whatever its status. `body` is decoded from its Content-Encoding.
 
-    `headers` are pairs in the order received; `fetched_at` is seconds since the epoch, UTC;
-    `data` is what a parse function returned.
+    `headers` are pairs in the order received; `fetched_at` is seconds since the epoch, UTC; `found` is how a crawl
+    came here; `data` is what a parse function returned.
     """
 
     url: str
@@ -102,12 +133,18 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     timings: Timings = Timings()
     ip: str | None = None
     http_version: str | None = None
+    found: Found | None = None
     data: Any = None
 
     @property
     def ok(self) -> bool:
         """Whether the status is below 400."""
         return self.status < 400
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the server answered that the page is as it was (304, to a conditional request)."""
+        return self.status == 304
 
     @property
     def kind(self) -> None:
@@ -141,12 +178,48 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Decode the body; bytes that do not fit become U+FFFD."""
         return charset.decode(self.body, self.charset)
 
+    def json(self) -> Any:
+        """Return the body as JSON (RFC 8259: UTF-8, a byte order mark is tolerated). Raises ValueError."""
+        return msgspec.json.decode(self.body.removeprefix(b"\xef\xbb\xbf"))
+
+    def links(self) -> tuple[Link, ...]:
+        """Return the links of an HTML page: absolute http(s) URLs, each once, in the order of the document."""
+        return self.look().links
+
+    def look(self) -> Links:
+        """Return the links of an HTML page with what it asks of robots; nothing of other pages, and of redirects."""
+        from cormorant.content import links
+
+        if self.status in REDIRECTS or not links.is_html(self.header("content-type"), self.body):
+            return links.Links()
+        return links.find(self.body, self.final_url or self.url, self.charset)
+
+    @property
+    def robots(self) -> tuple[bool, bool]:
+        """Return (noindex, nofollow), as `X-Robots-Tag` and `<meta name="robots">` ask for."""
+        from cormorant.content.links import robots_tag
+
+        tagged = robots_tag([value for name, value in self.headers if name.lower() == "x-robots-tag"])
+        seen = self.look()
+        return tagged[0] or seen.noindex, tagged[1] or seen.nofollow
+
+    def select(self, css: str) -> list[Any]:
+        """Return the nodes that match a CSS selector, in the order of the document.
+
+        A node has `text()` and `attributes` (https://selectolax.readthedocs.io/). Raises UsageError for a selector
+        that is none.
+        """
+        from cormorant.content import html
+
+        return html.select(self.body, self.charset, css)
+
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A fetch that gave no whole page: what went wrong, and whatever was known by then.
 
     `status`, `headers` and `body` are set when an answer had begun (a cut page keeps what came);
-    `phase` names where a timeout or an error struck: dns, connect, tls, first_byte, body, job.
+    `phase` names where a timeout or an error struck: dns, connect, tls, first_byte, body, job; robots for a page that
+    its host's robots.txt keeps us from.
     """
 
     url: str
@@ -165,6 +238,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     timings: Timings = Timings()
     ip: str | None = None
     http_version: str | None = None
+    found: Found | None = None
     data: Any = None
 
     def __repr__(self) -> str:
@@ -210,6 +284,36 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     kind: Kind
     message: str
     traceback: str | None = None
+
+
+class Lead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Where a page or a sitemap points to: a clean URL, the words of the link, and what is said of it."""
+
+    url: str
+    text: str = ""
+    lastmod: str | None = None
+    nofollow: bool = False
+
+
+class Harvest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a crawl's job brings home: the outcome, and where it leads.
+
+    `sitemaps` are those a sitemap index names; `left_out` counts the links beyond what is read of one page.
+    """
+
+    outcome: Outcome
+    leads: tuple[Lead, ...] = ()
+    sitemaps: tuple[str, ...] = ()
+    left_out: int = 0
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A URL that a crawl saw and did not fetch: why, where it was found, and how deep it lies."""
+
+    url: str
+    reason: str
+    source: str = ""
+    depth: int = 0
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -262,6 +366,7 @@ def failed(page: Page, kind: Kind, message: str, phase: str | None = None) -> Fa
         timings=page.timings,
         ip=page.ip,
         http_version=page.http_version,
+        found=page.found,
         data=page.data,
     )
 

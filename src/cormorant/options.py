@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cormorant.errors import UsageError
 from cormorant.messages import Headers
 
+POLITE_BY = ("host", "domain", "address")
 AUTO = "auto"  # no engine: `cormorant.auto` chooses one
 DEFAULT_USER_AGENT = "cormorant/0.1"
 DEFAULT_MAX_BODY = 64 * 1024 * 1024
 SHORTEST_WATCHDOG_SECONDS = 0.005  # Python hands its lock from thread to thread at most this often
+
+# A crawl goes to sites that did not ask for it: slowly, one page at a time, and where robots.txt lets it.
+CRAWL_DEFAULTS: dict[str, Any] = {"per_host": 1, "delay": 1.0, "robots": True, "retries": 2, "breaker": 10}
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
@@ -30,8 +34,15 @@ class Options:
     max_body          most bytes of a decoded body; 0: no limit
     no_body           read the headers only (HEAD is not used: servers lie about it)
     retries           further attempts after a passing failure
+    max_retry_after   longest Retry-After that is waited for; a page that asks for more is not tried again
+    breaker           failures of a host in a row after which it is left alone for a while; 0: never
     per_host          most at once to one host (scheme, host, port); 0: no limit
     delay             least seconds between two starts to one host
+    jitter            up to this share of the gap is added to it, at random: 0.5 makes 1 s into 1 to 1.5 s
+    polite_by         what counts as one host for the two above: host, domain (registered) or address
+    max_delay         longest Crawl-delay that is kept to; a longer one is cut to this
+    throttle          give a host that gets slower, or says 429 or 503, fewer requests, and later ones
+    robots            keep to each host's robots.txt
     allow_private     whether loopback, private and link-local addresses may be dialled
     header            extra request headers: a mapping, pairs, or `Name: value` lines
     user_agent        what we call ourselves
@@ -48,8 +59,15 @@ class Options:
     max_body: int = DEFAULT_MAX_BODY
     no_body: bool = False
     retries: int = 0
+    max_retry_after: float = 300.0
+    breaker: int = 0
     per_host: int = 8
     delay: float = 0.0
+    jitter: float = 0.0
+    polite_by: str = "host"
+    max_delay: float = 30.0
+    throttle: bool = False
+    robots: bool = False
     allow_private: bool = True
     header: Headers = ()
     user_agent: str = DEFAULT_USER_AGENT
@@ -67,19 +85,29 @@ class Options:
         _more_than_zero("connect_timeout", self.connect_timeout)
         if self.watchdog is not None and not self.watchdog >= SHORTEST_WATCHDOG_SECONDS:
             raise UsageError(f"watchdog is {self.watchdog}; give {SHORTEST_WATCHDOG_SECONDS} seconds or more")
-        for name in ("max_body", "retries", "per_host", "delay"):
+        for name in ("max_body", "retries", "per_host", "delay", "jitter", "max_delay", "max_retry_after", "breaker"):
             _at_least(name, getattr(self, name), 0)
+        if self.polite_by not in POLITE_BY:
+            raise UsageError(f"polite_by is {self.polite_by!r}; give one of {', '.join(POLITE_BY)}")
+        if self.polite_by == "address" and self.proxy:
+            raise UsageError(
+                "polite_by='address' cannot be kept with a proxy, which looks names up: drop one of the two"
+            )
         object.__setattr__(self, "header", header_pairs(self.header))
         _check_header("user-agent", self.user_agent)
 
     @classmethod
-    def of(cls, words: Mapping[str, Any]) -> Options:
-        """Build from keyword arguments; an unknown word raises UsageError with the nearest known one."""
+    def of(cls, words: Mapping[str, Any], besides: Iterable[str] = ()) -> Options:
+        """Build from keyword arguments; an unknown word raises UsageError with the nearest of what could be meant.
+
+        `besides` are the words that the caller knows and has taken out.
+        """
         known = {field.name for field in dataclasses.fields(cls)}
         for word in words:
             if word not in known:
-                near = difflib.get_close_matches(word, known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+                meant = known.union(besides)
+                near = difflib.get_close_matches(word, meant, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(meant))}"
                 raise UsageError(f"unknown option {word!r}: {hint}")
         return cls(**words)
 
@@ -128,6 +156,11 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "retries": (int,),
     "per_host": (int,),
     "delay": _NUMBER,
+    "jitter": _NUMBER,
+    "polite_by": (str,),
+    "max_delay": _NUMBER,
+    "max_retry_after": _NUMBER,
+    "breaker": (int,),
     "user_agent": (str,),
     "watchdog": (int, float, type(None)),
     "proxy": (str, type(None)),

@@ -6,12 +6,37 @@ only what the WHATWG parser (ada) serialised. The fragment is dropped: it never 
 
 from __future__ import annotations
 
+import re
+
 import ada_url
 
 from cormorant.errors import BadURL
 
 MAX_URL_CHARACTERS = 8192
 PREFIXES = ("http://", "https://")
+
+# Query parameters that say how a visitor came, and not what he sees: those that Brave takes out on every site
+# (brave-core: components/query_filter/utils.cc), and Google Analytics' own (utm_*, gbraid).
+TRACKING = frozenset(
+    (
+        *("__hsfp", "__hssc", "__hstc", "__s", "_bhlid", "_branch_match_id", "_branch_referrer", "_gl", "_hsenc"),
+        *("_kx", "_openstat", "at_recipient_id", "at_recipient_list", "bbeml", "bsft_clkid", "bsft_uid", "dclid"),
+        *("et_rid", "fb_action_ids", "fb_comment_id", "fbclid", "gbraid", "gclid", "guce_referrer"),
+        *("guce_referrer_sig", "hsCtaTracking", "irclickid", "mc_eid", "ml_subscriber", "ml_subscriber_hash"),
+        *("msclkid", "mtm_cid", "oft_c", "oft_ck", "oft_d", "oft_id", "oft_ids", "oft_k", "oft_lk", "oft_sk"),
+        *("oly_anon_id", "oly_enc_id", "pk_cid", "rb_clickid", "s_cid", "sc_customer", "sc_eh", "sc_uid", "srsltid"),
+        *("ss_email_id", "twclid", "unicorn_click_id", "vero_conv", "vero_id", "vgo_ee", "wbraid", "wickedid"),
+        *("yclid", "ymclid", "ysclid"),
+    )
+)
+TRACKING_PREFIX = "utm_"
+
+_TRACKED = re.compile(
+    rf"[?&](?=[{''.join(sorted({name[0] for name in (*TRACKING, TRACKING_PREFIX)}))}])"  # dismisses most names at once
+    rf"(?:{TRACKING_PREFIX}|(?:{'|'.join(sorted(TRACKING))})(?:[=&]|\Z))"
+)
+_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
 def clean(text: str, base: str | None = None) -> str:
@@ -29,6 +54,21 @@ def clean(text: str, base: str | None = None) -> str:
     if not href.startswith(PREFIXES):
         raise BadURL(f"scheme {href.partition(':')[0]!r} is not fetched; only http and https are")
     return href.partition("#")[0]
+
+
+def canonical(url: str, tracking: bool = False) -> str:
+    """Return the identity of a clean URL: two URLs are one where this is one. Not meant to be fetched.
+
+    What `clean` leaves is the percent-encoding: unreserved characters are decoded, hexadecimal digits are upper-case
+    (RFC 3986 6.2.2). With `tracking`, parameters that only track (TRACKING) are dropped. The path's case, reserved
+    characters and the order of the query mean something, and stay.
+    """
+    if "%" in url:
+        path = url.index("/", 8)
+        url = url[:path] + _ENCODED.sub(_normal, url[path:])
+    if tracking and "?" in url and _TRACKED.search(url):
+        return _without_tracking(url)
+    return url
 
 
 def refuse_control_characters(text: str) -> None:
@@ -63,6 +103,12 @@ def host_and_port(origin: str) -> tuple[str, int]:
     return rest, 443 if scheme == "https" else 80
 
 
+def name_in(host: str) -> str | None:
+    """Return the name to look up for a clean URL's host: None for an address and for localhost, which libcurl knows."""
+    last = host.rpartition(".")[2]
+    return None if host[0] == "[" or last.isdigit() or last == "localhost" else host
+
+
 def split_credentials(url: str) -> tuple[str, tuple[str, str] | None]:
     """Take `user:password@` out of a clean URL: returns the bare URL and the pair (still %-encoded), or None."""
     if "@" not in url[: url.index("/", 8)]:
@@ -71,6 +117,21 @@ def split_credentials(url: str) -> tuple[str, tuple[str, str] | None]:
     pair = (parsed.username, parsed.password)
     parsed.username = parsed.password = ""
     return parsed.href, pair
+
+
+def _normal(encoded: re.Match[str]) -> str:
+    character = chr(int(encoded[0][1:], 16))
+    return character if character in _UNRESERVED else encoded[0].upper()
+
+
+def _without_tracking(url: str) -> str:
+    address, _, query = url.partition("?")
+    kept = [part for part in query.split("&") if not _tracks(part.partition("=")[0])]
+    return f"{address}?{'&'.join(kept)}" if kept else address
+
+
+def _tracks(name: str) -> bool:
+    return name in TRACKING or name.startswith(TRACKING_PREFIX)
 
 
 def _advice(text: str) -> str:

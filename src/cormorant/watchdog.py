@@ -2,8 +2,9 @@
 
 Theory of operation. A thread of its own asks the loop, twice within each limit, to answer in its next round
 (`interfaces.OneLoop`). A loop that is free answers at once. When no answer comes, the thread looks at what the loop's
-thread is running, again and again until the answer comes, and shares the time out among the places it saw. Each place
-is told once, with its stack, and counted. Nothing is added to a page's road, so a page costs what it did.
+thread is running, again and again until the answer comes, and shares the time out among the places it saw: each has
+the seconds until the next look, the first one those before it too. Each place is told once, with its stack, and
+counted. Nothing is added to a page's road, so a page costs what it did.
 
 What can be seen: a hold of 1.5 times the limit or more is always noticed, one below the limit never.
 """
@@ -11,14 +12,16 @@ What can be seen: a hold of 1.5 times the limit or more is always noticed, one b
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
+import reprlib
 import sys
 import sysconfig
 import threading
 import time
 import traceback
 from _queue import Empty, SimpleQueue  # native ones, also in a process that gevent has patched
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
@@ -31,8 +34,25 @@ LONGEST_LOOK_SECONDS = 1.0
 LONGEST_NAME = 200
 DEEPEST_STACK = 25
 
+NO_JOB = object()
+NOT_OURS = "no job of ours: another task, or the loop over the outcomes"
+
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _OURS = __file__.rpartition("watchdog")[0]
+
+
+class _Short(reprlib.Repr):
+    """A `repr` that looks at a few elements of a large argument only, and lets errors through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxlong = self.maxother = LONGEST_NAME
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        return repr(x)
+
+
+_short = _Short()
 
 CallSoon = Callable[[Callable[[], None]], object]
 
@@ -53,10 +73,11 @@ class Held:
 
 
 class _Sight(NamedTuple):
-    """What the loop's thread was running at one look."""
+    """What the loop's thread was running at one look; `argument` is that of the job, `NO_JOB` for none."""
 
+    at: float
     place: str
-    job: str | None
+    argument: Any
     stack: str
 
 
@@ -99,18 +120,19 @@ class Watchdog:
 
     def _run(self) -> None:
         try:
-            while not self._closed:
-                self._ask_once()
-        except RuntimeError:
-            pass  # the loop is closed: the run is over
+            while not self._closed and self._is_asked():
+                pass
         finally:
             self._ended.put(None)
 
-    def _ask_once(self) -> None:
-        """Ask for one answer; look at the loop's thread for as long as it does not come."""
+    def _is_asked(self) -> bool:
+        """Ask for one answer, and look at the loop's thread while it does not come. Returns False for a closed loop."""
         self._answered_at = None
         asked = time.monotonic()
-        self._call_soon(self._answer)
+        try:
+            self._call_soon(self._answer)
+        except RuntimeError:
+            return False
         look = self._limit / ASKED_PER_LIMIT  # one waking for each: the loop pays for every one by handing over the GIL
         sights: list[_Sight] = []
         self._pause(look)
@@ -118,9 +140,10 @@ class Watchdog:
             sights.append(_look_at(self._thread))
             self._pause(look / 2)
             look = min(look if len(sights) < OFTEN else look * 1.5, LONGEST_LOOK_SECONDS)
-        held = (self._answered_at or time.monotonic()) - asked
-        if held >= self._limit and sights:
-            self._book_hold(sights, held)
+        ended = self._answered_at or time.monotonic()
+        if ended - asked >= self._limit and sights:
+            self._book_hold([sight for sight in sights if sight.at < ended] or sights[:1], asked, ended)
+        return True
 
     def _answer(self) -> None:
         """Answer, in the loop."""
@@ -132,18 +155,21 @@ class Watchdog:
         except Empty:
             pass
 
-    def _book_hold(self, sights: list[_Sight], seconds: float) -> None:
+    def _book_hold(self, sights: list[_Sight], began: float, ended: float) -> None:
         """Share a hold out among the places seen in it; those below the limit count only when no other is above."""
-        seen = Counter(sight.place for sight in sights)
-        shares = {place: seconds * count / len(sights) for place, count in seen.items()}
+        shares: defaultdict[str, float] = defaultdict(float)
+        instants = [began, *(sight.at for sight in sights[1:]), ended]
+        for sight, (since, until) in zip(sights, itertools.pairwise(instants), strict=True):
+            shares[sight.place] += until - since
         long = {place: share for place, share in shares.items() if share >= self._limit}
-        for place, share in (long or {seen.most_common(1)[0][0]: seconds}).items():
+        for place, share in (long or {max(shares, key=shares.__getitem__): ended - began}).items():
             self._book(next(sight for sight in sights if sight.place == place), share)
 
     def _book(self, sight: _Sight, seconds: float) -> None:
         known = self._places.get(sight.place)
         if known is None:
-            known = Held(place=sight.place, job=sight.job, times=0, seconds=0.0, longest_seconds=0.0, stack=sight.stack)
+            job = None if sight.argument is NO_JOB else _name(sight.argument)
+            known = Held(place=sight.place, job=job, times=0, seconds=0.0, longest_seconds=0.0, stack=sight.stack)
         self._places[sight.place] = held = dataclasses.replace(
             known,
             times=known.times + 1,
@@ -158,7 +184,7 @@ def _look_at(thread: int) -> _Sight:
     innermost = sys._current_frames().get(thread)
     frames = [frame for frame, _ in traceback.walk_stack(innermost)] if innermost is not None else []
     stack = "".join(traceback.format_list(traceback.StackSummary.extract(_outermost_first(frames), limit=None)))
-    return _Sight(_place(frames), _job(frames), stack.rstrip())
+    return _Sight(time.monotonic(), _place(frames), _argument(frames), stack.rstrip())
 
 
 def _outermost_first(frames: list[FrameType]) -> Any:
@@ -179,19 +205,27 @@ def _is_users(code: CodeType) -> bool:
     return not (path.startswith((*_LIBRARIES, _OURS, "<frozen")) or "site-packages" in path)
 
 
-def _job(frames: list[FrameType]) -> str | None:
-    """Name the job on the stack by its argument: engines call both `running` and `argument` where they run one."""
+def _argument(frames: list[FrameType]) -> Any:
+    """Return the argument of the job on the stack: engines call both `running` and `argument` where they run one."""
     for frame in frames:
         if frame.f_code.co_filename.startswith(_OURS) and isinstance(frame.f_locals.get("running"), Job):
-            argument = frame.f_locals.get("argument")
-            name = getattr(argument, "url", None) or repr(argument)
-            return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
-    return None
+            return frame.f_locals.get("argument")
+    return NO_JOB
+
+
+def _name(argument: Any) -> str:
+    """Name a job by its argument, in bounds; by its type where a `repr` of the user's cannot say what it is."""
+    try:
+        url = getattr(argument, "url", None)
+        name = url if isinstance(url, str) else _short.repr(argument)
+    except Exception:
+        return type(argument).__name__
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
 
 
 def told(held: Held) -> str:
     """Return the report of a place, for people: what, how long, for which job, the stack."""
-    whose = f"job {held.job}" if held.job is not None else "no job: the loop over the outcomes, or what writes them"
+    whose = f"job {held.job}" if held.job is not None else NOT_OURS
     return (
         f"the loop was held for {held.longest_seconds:.2f} s by {held.place} ({whose}); "
         f"nothing else ran meanwhile. The stack:\n{held.stack}"

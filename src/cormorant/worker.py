@@ -8,14 +8,14 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from cormorant import engines
 from cormorant.errors import UsageError
 from cormorant.interfaces import AwaitedEngine, Engine, Observer, OneLoop, Scheduler, Sink, Transports, Work
-from cormorant.messages import Failure, Page, Result
+from cormorant.messages import Failure, LeftOut, Page, Result
 from cormorant.pump import adrive, drive
 from cormorant.watchdog import Held, Watchdog
 
@@ -24,8 +24,10 @@ from cormorant.watchdog import Held, Watchdog
 class Statistics:
     """The books of a run at one instant. Every entry offered is in exactly one of the ends or `not_reached`.
 
-    `offered == ok + http_errors + sum(failed.values()) + duplicates + not_reached`; `not_reached` holds what waits
-    and what is under way. `failed` counts by kind, `statuses` by HTTP status; `bytes` are decoded body bytes.
+    `offered == ok + http_errors + sum(failed.values()) + duplicates + sum(left_out.values()) + not_reached`;
+    `not_reached` holds what waits and what is under way. `failed` counts by kind (`by_robots` of them are pages that a
+    robots.txt keeps us from), `left_out` by reason what a crawl saw and did not fetch, `statuses` by HTTP status;
+    `bytes` are decoded body bytes; `services` are the robots.txt and sitemaps that were read.
     `held` are the places that held the loop, where a watchdog watched.
     """
 
@@ -45,6 +47,12 @@ class Statistics:
     stopped: bool
     input_ended: bool
     held: tuple[Held, ...] = ()
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    by_robots: int = 0
+    services: int = 0
+
+
+Report: TypeAlias = Callable[[list[LeftOut]], None]
 
 
 class Worker:
@@ -71,13 +79,20 @@ class Worker:
         self._stopped = False
         self._started_at: float | None = None
         self._ended_at: float | None = None
-        self._ok = self._http_errors = self._bytes = 0
+        self._ok = self._http_errors = self._bytes = self._by_robots = 0
+        self._report: Report | None = None
         self._failed: Counter[str] = Counter()
         self._statuses: Counter[int] = Counter()
 
     def save_to(self, sink: Sink | None) -> Worker:
         """Write every outcome to `sink` before it is handed over; to be called before `run`."""
         self._sink = sink
+        return self
+
+    def report_to(self, report: Report) -> Worker:
+        """Have `report` called with what a crawl leaves out; to be called before `run`."""
+        self._report = report
+        self._scheduler.reports_left_out = True
         return self
 
     def observe(self, observer: Observer) -> Worker:
@@ -153,8 +168,14 @@ class Worker:
         """Hand what was saved to the operating system: nobody should wait for a line that is written already."""
         if self._sink is not None:
             self._sink.flush()
+        self._tell_left_out()
+
+    def _tell_left_out(self) -> None:
+        if self._report is not None and (left_out := self._scheduler.take_left_out()):
+            self._report(left_out)
 
     def _close_sink(self) -> None:
+        self._tell_left_out()
         if self._sink is not None:
             self._sink.close()
 
@@ -173,6 +194,8 @@ class Worker:
             self._ok += 1
         else:
             self._failed[outcome.kind.value] += 1
+            if isinstance(outcome, Failure) and outcome.phase == "robots":
+                self._by_robots += 1
 
     def stop(self) -> None:
         """Start nothing more; what is under way is finished and handed over. Safe in a signal handler."""
@@ -183,6 +206,7 @@ class Worker:
         """Return the books at this instant; may be called from another thread."""
         scheduler = self._scheduler
         done = self._ok + self._http_errors + sum(self._failed.values())
+        left_out = dict(scheduler.left_out)
         until = self._ended_at or time.monotonic()
         return Statistics(
             offered=scheduler.offered,
@@ -192,7 +216,7 @@ class Worker:
             ok=self._ok,
             http_errors=self._http_errors,
             failed=MappingProxyType(dict(self._failed)),
-            not_reached=scheduler.offered - scheduler.duplicates - done,
+            not_reached=scheduler.offered - scheduler.duplicates - sum(left_out.values()) - done,
             retried=scheduler.retried,
             redirected=scheduler.redirected,
             bytes=self._bytes,
@@ -201,6 +225,9 @@ class Worker:
             stopped=self._stopped,
             input_ended=scheduler.input_ended,
             held=self._watchdog.held() if self._watchdog is not None else (),
+            left_out=MappingProxyType(left_out),
+            by_robots=self._by_robots,
+            services=scheduler.services,
         )
 
 

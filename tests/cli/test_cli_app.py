@@ -62,7 +62,8 @@ def test_every_option_reaches_the_api(monkeypatch):
     words = (
         "-e gevent -c 7 --timeout 2m --connect-timeout 500ms --max-body 1.5M --no-body --retries 3 --per-host 2 "
         "--delay 1.5 --no-allow-private -H Accept:text/plain -A tester/1 -x http://127.0.0.1:3128 -k --keep-duplicates "
-        "--watchdog 250ms"
+        "--watchdog 250ms --jitter 0.5 --polite-by domain --max-delay 10s --max-retry-after 1m --throttle --breaker 4 "
+        "--robots"
     )
     result = CliRunner().invoke(app, ["fetch", "http://a.example/", *words.split()])
     assert result.exit_code == 0, result.output
@@ -83,6 +84,13 @@ def test_every_option_reaches_the_api(monkeypatch):
         insecure=True,
         keep_duplicates=True,
         watchdog=0.25,
+        jitter=0.5,
+        polite_by="domain",
+        max_delay=10.0,
+        max_retry_after=60.0,
+        throttle=True,
+        breaker=4,
+        robots=True,
     )
     assert seen == [wanted]
     for field in dataclasses.fields(Options):
@@ -191,7 +199,7 @@ def test_an_error_half_way_has_its_code_and_keeps_what_was_written(monkeypatch, 
     from cormorant import api
 
     real = api.open_fetch
-    monkeypatch.setattr(api, "open_fetch", lambda *words: Broken(words[3], error, real(*words)))
+    monkeypatch.setattr(api, "open_fetch", lambda *words, **more: Broken(words[3], error, real(*words, **more)))
     out = tmp_path / "out.jsonl"
     result = CliRunner().invoke(app, ["fetch", rude.url(), rude.url("/slow/5"), "-o", str(out)])
     assert result.exit_code == code
@@ -215,7 +223,8 @@ def test_a_bug_of_ours_is_not_dressed_up(monkeypatch, rude):
     from cormorant import api
 
     real = api.open_fetch
-    monkeypatch.setattr(api, "open_fetch", lambda *words: Broken(words[3], RuntimeError("ours"), real(*words)))
+    broken = RuntimeError("ours")
+    monkeypatch.setattr(api, "open_fetch", lambda *words, **more: Broken(words[3], broken, real(*words, **more)))
     result = CliRunner().invoke(app, ["fetch", rude.url()])
     assert isinstance(result.exception, RuntimeError)
 

@@ -17,7 +17,7 @@ import engine_jobs
 from cormorant import api, engines
 from cormorant.errors import UsageError
 from cormorant.options import Options
-from cormorant.watchdog import Held
+from cormorant.watchdog import Held, Watchdog, _name
 from rude import Rude
 
 LOOPS = [name for name in engines.names() if engines.facts(name).one_loop]
@@ -61,6 +61,80 @@ def test_the_line_that_holds_the_loop_is_named_with_its_job(engine: str, functio
     assert held.times == 1
     assert 0.2 < held.longest_seconds == held.seconds
     assert text in held.stack
+
+
+class Unspeakable:
+    """An item that cannot say what it is."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        self.error, self.asked = error, 0
+
+    def __repr__(self) -> str:
+        self.asked += 1
+        raise self.error("no name")
+
+
+class HalfBuilt:
+    """An item whose attributes raise."""
+
+    @property
+    def url(self) -> str:
+        raise ValueError("not yet")
+
+
+def naps(_item: Any) -> None:
+    time.sleep(0.25)
+
+
+@pytest.mark.slow
+@every_loop
+@pytest.mark.parametrize("error", [RuntimeError, ValueError])
+def test_an_item_that_cannot_be_named_is_named_by_its_type(engine: str, error: type[Exception]) -> None:
+    item = Unspeakable(error)
+    (held,) = held_by(naps, [item, HalfBuilt()], engine)
+    assert (held.job, held.times) == ("Unspeakable", 2)
+    assert item.asked == 1  # looked at many times, asked once
+
+
+def test_a_name_is_short_whatever_the_item() -> None:
+    assert _name(0.3) == "0.3"
+    assert _name(("a", 1)) == "('a', 1)"
+    assert len(_name("x" * 10_000_000)) <= 201
+    elements = [Unspeakable(ValueError) for _ in range(1000)]
+    assert _name(elements) == "list"
+    assert sum(element.asked for element in elements) == 1
+    assert len(_name([list(range(10))] * 1_000_000)) <= 201
+    assert _name(10**5000) == "int"  # Python refuses to write it
+    assert _name(HalfBuilt()) == "HalfBuilt"
+
+
+def test_a_loop_that_is_closed_ends_the_watch_quietly() -> None:
+    asked = threading.Event()
+
+    def refuse(_callback: Any) -> None:
+        asked.set()
+        raise RuntimeError("Event loop is closed")
+
+    watchdog = Watchdog(LIMIT_SECONDS)
+    watchdog.watch(refuse)
+    assert asked.wait(10)
+    watchdog.close()
+    assert watchdog.held() == ()
+
+
+def short_then_long(_item: Any) -> None:
+    time.sleep(0.1)
+    time.sleep(0.24)
+
+
+@pytest.mark.slow
+@every_loop
+def test_a_hold_is_shared_out_by_time_and_not_by_looks(engine: str) -> None:
+    """Looks become rarer while a hold goes on: of the second nap there are fewer."""
+    places = {held.place: held for held in held_by(short_then_long, [1], engine, watchdog=0.02)}
+    short, long = (places[line_of(short_then_long, text)] for text in ("sleep(0.1)", "sleep(0.24)"))
+    assert short.seconds < long.seconds
+    assert short.seconds + long.seconds > 0.3
 
 
 @pytest.mark.slow
@@ -126,6 +200,25 @@ def test_a_consumer_that_blocks_in_afetch_is_named(rude: Rude) -> None:
     (held,) = asyncio.run(consume())
     assert "consume" in held.place
     assert held.job is None
+
+
+@pytest.mark.slow
+def test_another_task_that_blocks_beside_afetch_is_not_called_ours(
+    rude: Rude, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stranger() -> None:
+        await asyncio.sleep(0.05)
+        time.sleep(0.25)  # noqa: ASYNC251
+
+    async def consume() -> None:
+        beside = asyncio.create_task(stranger())
+        async for _page in cormorant.afetch([rude.url("/slow/0.4")], watchdog=LIMIT_SECONDS):
+            pass
+        await beside
+
+    asyncio.run(consume())
+    (message,) = caplog.messages
+    assert "stranger (no job of ours: another task, or the loop over the outcomes)" in message
 
 
 @every_loop

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import cormorant
 from cormorant.errors import UsageError
 from cormorant.lab import compare as module
-from cormorant.lab import comparison, meters
+from cormorant.lab import comparison, meters, site, works
 from cormorant.lab.comparison import Comparison, Trial
+from cormorant.lab.report import words
 from cormorant.lab.trial import Broken, Plan, run
 
 pytest.importorskip("psutil")
@@ -37,6 +40,9 @@ def leave(item):
 
 def fails(item):
     raise ValueError(item)
+
+def leave_well(item):
+    os._exit(0)
 
 def says(item):
     print("not the answer")
@@ -185,6 +191,46 @@ def test_a_trial_that_breaks_ends_no_other(functions: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_trial_that_ends_well_without_an_answer_is_broken(functions: str) -> None:
+    found = cormorant.compare(work=f"{functions}:leave_well", items=[1], engines=["serial"], repeat=1)
+    assert "ended with exit code 0 before it was over" in (found.trials[0].error or "")
+
+
+@pytest.mark.slow
+def test_widths_that_are_the_same_are_tried_once_and_said(functions: str) -> None:
+    asked = {"items": range(6), "engines": ["serial", "thread"], "concurrency": [4, 16, 64], "repeat": 1}
+    found = cormorant.compare(work=f"{functions}:says", **asked)  # type: ignore[arg-type]
+    widths = [(trial.engine, trial.concurrency) for trial in found.trials]
+    assert widths == [("serial", 1), ("thread", 4), ("thread", 6)]
+    assert "thread: 64 at once became 6, because there are only 6 jobs." in found.caveats
+    broken = cormorant.compare(work=f"{functions}:leave", **asked)  # type: ignore[arg-type]
+    assert [(trial.engine, trial.concurrency) for trial in broken.trials if trial.engine == "thread"] == widths[1:]
+    assert all(trial.error for trial in broken.trials)
+
+
+@pytest.mark.slow
+def test_a_busy_origin_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large pages that it has to compress: it works until the last is in hand, then one hung page is left."""
+    given_by = works.of_site
+
+    def heavy(origin: site.Site, *limits: Any) -> works.Work:
+        large = [f"http://127.0.0.1:{origin.port}/gzip/{number}" for number in range(200)]
+        return dataclasses.replace(given_by(origin, *limits), jobs=[*large, f"http://127.0.0.1:{origin.port}/hang/1"])
+
+    monkeypatch.setattr(works, "EMBEDDED", {"latency": "constant:0", "body_bytes": "constant:400000"})
+    monkeypatch.setattr(works, "of_site", heavy)
+    for _ in range(3):  # others on this machine can only take the core away
+        found = cormorant.compare(engines=["greenlet"], concurrency=16, repeat=1, pages=20, timeout=3)
+        (trial,) = found.trials
+        assert trial.failed == {"timeout": 1}
+        if words.saturated(found):
+            break
+    (line,) = words.saturated(found)
+    assert "of a core" in line
+    assert (trial.wall_seconds or 0) > (trial.last_seconds or 0)
+
+
+@pytest.mark.slow
 def test_an_async_function_leaves_the_others_out(functions: str) -> None:
     found = cormorant.compare(
         work=f"{functions}:later", items=range(4), engines=["thread", "asyncio"], concurrency=2, repeat=1
@@ -202,6 +248,15 @@ def test_a_list_of_ones_own_is_asked_politely_and_said_to_be(rude: object) -> No
     assert not found.origin.is_ours
     assert found.trials[0].ok == 6
     assert any("not ours" in caveat for caveat in found.caveats)
+
+
+def test_ctrl_c_before_anything_was_measured_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one(*_words: object) -> Trial:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_trial", one)
+    with pytest.raises(KeyboardInterrupt):
+        cormorant.compare(["http://127.0.0.1:1/"], engines=["serial"])
 
 
 def test_ctrl_c_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +298,7 @@ def test_a_trial_that_lasts_too_long_is_ended_with_its_workers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("asked", "message"),
     [
         ({"engines": ["thraed"]}, "no engine 'thraed'"),
         ({"repeat": 0}, "repeat is 0"),
@@ -251,11 +306,27 @@ def test_a_trial_that_lasts_too_long_is_ended_with_its_workers() -> None:
         ({"work": "no_such_module:function", "items": [1]}, "cannot be imported in a fresh process"),
         ({"work": "os:getcwd"}, "no items"),
         ({"urls": []}, "nothing to compare with"),
+        ({"urls": "http://a.example/"}, r"give a list: compare\(\['http://a.example/'\]\)"),
+        ({"urls": [5]}, r"URL 1 is 5, which is no text; give str\(url\)"),
+        ({"urls": ["http://a.example/"], "work": "os:getcwd"}, "leave urls out"),
+        ({"items": [1]}, "add work='MODULE:FUNCTION'"),
+        ({"work": print, "items": [1]}, "name it: work='MODULE:FUNCTION'"),
+        ({"work": "os:fspath", "items": [1, (2, 3)]}, r"item 2 is \(2, 3\), which is no JSON value"),
+        ({"work": "os:fspath", "items": [{"at": [b"x"]}]}, "item 1 is"),
+        ({"work": "os:fspath", "items": [object()]}, "item 1 is"),
+        ({"work": "os:fspath", "items": [float("nan")]}, "item 1 is nan"),
+        ({"work": "os:fspath", "items": [{1: 2}]}, "item 1 is"),
+        ({"engines": "thread"}, r"engines=\['thread'\]"),
+        ({"engines": []}, "no engine to compare; name some of serial, "),
+        ({"concurrency": []}, r"concurrency=\[50, 500\]"),
+        ({"concurrency": "50"}, r"concurrency=\[50, 500\]"),
+        ({"timeout": 0}, "timeout is 0"),
+        ({"per_host": -1}, "per_host is -1"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_starts(words: dict[str, object], message: str) -> None:
+def test_what_cannot_be_is_refused_before_anything_starts(asked: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        cormorant.compare(**words)  # type: ignore[arg-type]
+        cormorant.compare(**asked)  # type: ignore[arg-type]
 
 
 def test_a_sample_sees_a_child_and_usage_counts_it() -> None:

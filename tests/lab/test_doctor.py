@@ -8,6 +8,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cormorant import engines
 from cormorant.lab.doctor import cgroup, checks, facts
 from cormorant.lab.doctor.checks import State, Wish
 from cormorant.lab.doctor.facts import Libcurl, Machine, Resolver
+from cormorant.transport import exchange
 
 GOOD_CURL = Libcurl(
     version=(8, 5, 0),
@@ -37,6 +39,9 @@ GOOD = Machine(
     group=cgroup.Group(),
     memory_bytes=64 << 30,
     processes=None,
+    pid_max=32768,
+    threads_max=60000,
+    tasks=300,
     libcurl=GOOD_CURL,
     libcurl_error=None,
     packages=dict.fromkeys(facts.PACKAGES, "1.0"),
@@ -117,21 +122,35 @@ def test_local_ports(changes: Any, concurrency: int, state: State, says: str) ->
 
 
 @pytest.mark.parametrize(
-    ("about", "state", "says"),
+    ("about", "state", "says", "fix"),
     [
-        (Resolver(nameservers=(), seconds=0.001), State.WARNING, "no nameserver"),
-        (Resolver(nameservers=("10.0.0.1",), error="no answer within 3 s"), State.PROBLEM, "no answer within 3 s"),
-        (Resolver(nameservers=("10.0.0.1",), seconds=0.9), State.WARNING, "even localhost is slow"),
-        (Resolver(nameservers=("10.0.0.1", "10.0.0.2"), seconds=0.001), State.WARNING, "takes 20 s"),
-        (Resolver(nameservers=("10.0.0.1", "10.0.0.2"), timeout=1, seconds=0.001), State.OK, "takes 4 s"),
+        (Resolver(nameservers=(), seconds=0.001), State.WARNING, "no nameserver", "echo 'nameserver 9.9.9.9' |"),
+        (Resolver(nameservers=("10.0.0.1",), error="no answer"), State.PROBLEM, "no answer", "127.0.0.1 localhost"),
+        (Resolver(nameservers=("10.0.0.1",), seconds=0.9), State.WARNING, "localhost is slow", "127.0.0.1 localhost"),
+        (Resolver(nameservers=("10.0.0.1", "10.0.0.2"), seconds=0.001), State.WARNING, "takes 20 s", "timeout:2"),
+        (Resolver(nameservers=("10.0.0.1", "10.0.0.2"), timeout=1, seconds=0.001), State.OK, "takes 4 s", None),
     ],
     ids=str,
 )
-def test_the_resolver(about: Resolver, state: State, says: str) -> None:
-    check = checks.resolver(about)
+def test_the_resolver(about: Resolver, state: State, says: str, fix: str | None) -> None:
+    check = checks.resolver(machine(resolver=about))
     assert check.state is state
     assert says in check.found
-    assert (check.fix is None) == (state is State.OK)
+    assert (fix or "") in (check.fix or "")
+    assert (check.fix is None) == (fix is None)
+
+
+def test_no_fix_only_looks_and_none_has_a_placeholder() -> None:
+    """Each is a line to paste that changes something."""
+    bad = machine(
+        files_soft=64,
+        ports=(50000, 50010),
+        resolver=Resolver(nameservers=()),
+        group=cgroup.Group(tasks=10, tasks_now=9, unit="cormorant.service"),
+    )
+    fixes = [check.fix for check in checks.examine(bad, wish("process")) if check.fix is not None]
+    assert len(fixes) >= 4
+    assert not [fix for fix in fixes if fix.startswith("cat ") or "UNIT" in fix]
 
 
 @pytest.mark.parametrize(
@@ -169,9 +188,24 @@ def test_memory() -> None:
     [
         ({"processes": 100}, wish("thread", 500), State.PROBLEM, "ulimit -u 1004"),
         ({"processes": 100}, wish("serial", 1), State.OK, None),
-        ({"group": cgroup.Group(tasks=100, tasks_now=60)}, wish("pool", 50), State.PROBLEM, "TasksMax=116"),
+        ({"group": cgroup.Group(tasks=100, tasks_now=60)}, wish("pool", 50), State.PROBLEM, "--pids-limit 116"),
         ({"group": cgroup.Group(tasks=200, tasks_now=60)}, wish("pool", 50), State.OK, None),
         ({"group": cgroup.Group(tasks=200, tasks_now=60)}, wish("process", 50), State.PROBLEM, "--pids-limit 213"),
+        (
+            {"group": cgroup.Group(tasks=100, tasks_now=60, unit="a.service")},
+            wish("pool", 50),
+            State.PROBLEM,
+            "sudo systemctl set-property a.service TasksMax=116",
+        ),
+        (
+            {"group": cgroup.Group(tasks=100, tasks_now=60, unit="--user app.slice")},
+            wish("pool", 50),
+            State.PROBLEM,
+            "systemctl --user set-property app.slice TasksMax=116",
+        ),
+        ({"pid_max": 1000, "tasks": 700}, wish("thread", 500), State.PROBLEM, "sysctl -w kernel.pid_max=1704"),
+        ({"threads_max": 1000, "tasks": 700}, wish("thread", 500), State.PROBLEM, "kernel.threads-max=1704"),
+        ({"pid_max": 1000, "threads_max": None, "tasks": 400}, wish("thread", 500), State.OK, None),
     ],
     ids=str,
 )
@@ -243,6 +277,26 @@ def test_a_group_of_version_2(tmp_path: Path) -> None:
     assert found == cgroup.Group(cores=0.5, memory_bytes=512 << 20, tasks=100, tasks_now=7)
 
 
+@pytest.mark.parametrize(
+    ("path", "limited", "unit"),
+    [
+        ("/system.slice/cormorant.service", "/system.slice/cormorant.service", "cormorant.service"),
+        ("/user.slice/user-7.slice/session-1.scope", "/user.slice/user-7.slice", "user-7.slice"),
+        ("/user.slice/user@7.service/app.slice/a.scope", "/user.slice/user@7.service/app.slice", "--user app.slice"),
+        ("/user.slice/user@7.service/app.slice/a.scope", "/user.slice/user@7.service", "user@7.service"),
+        ("/", "/", None),
+        ("/docker/abc", "/docker/abc", None),
+    ],
+    ids=str,
+)
+def test_the_unit_whose_limit_it_is(tmp_path: Path, path: str, limited: str, unit: str | None) -> None:
+    folder = f"sys/fs/cgroup{limited}".rstrip("/")
+    files = {"proc/self/cgroup": f"0::{path}\n", f"{folder}/pids.max": "100\n", f"{folder}/pids.current": "7\n"}
+    (tmp_path / f"sys/fs/cgroup{path}").mkdir(parents=True, exist_ok=True)
+    found = cgroup.read(tree(tmp_path, **files))
+    assert (found.tasks, found.tasks_now, found.unit) == (100, 7, unit)
+
+
 def test_a_group_of_version_1_whose_path_is_the_hosts(tmp_path: Path) -> None:
     files = {
         "proc/self/cgroup": "4:memory:/docker/abc\n3:pids:/docker/abc\n2:cpu,cpuacct:/docker/abc\n",
@@ -288,14 +342,24 @@ def test_a_resolver_that_hangs_does_not_hang_the_doctor(tmp_path: Path, monkeypa
     assert found.error == "no answer within 0.05 s"
 
 
-def test_certificates_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def looked_up_anew() -> Iterator[None]:
+    """Let the bundle be looked up as by a command that has just begun: it is looked up once in a process."""
+    exchange.ca_options.cache_clear()
+    yield
+    exchange.ca_options.cache_clear()
+
+
+@pytest.mark.parametrize(("name", "says"), [("none.pem", "no such file"), ("cert.pem", "holds no PEM certificate")])
+@pytest.mark.usefixtures("looked_up_anew")
+def test_certificates_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str) -> None:
+    facts.machine()  # what was right a moment ago is not kept
     (tmp_path / "cert.pem").write_text("hello")
-    for name, says in (("none.pem", "no such file"), ("cert.pem", "holds no PEM certificate")):
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / name))
-        check = checks.certificates(facts.machine().libcurl)
-        assert check.state is State.PROBLEM
-        assert says in check.found
-        assert check.fix == 'export SSL_CERT_FILE="$(python -m certifi)"'
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / name))
+    check = checks.certificates(facts.machine().libcurl)
+    assert check.state is State.PROBLEM
+    assert says in check.found
+    assert check.fix == 'export SSL_CERT_FILE="$(python -m certifi)"'
 
 
 def test_this_machine_is_read() -> None:
@@ -308,6 +372,11 @@ def test_this_machine_is_read() -> None:
     assert here.libcurl.version >= checks.LEAST_LIBCURL
     assert "SSL" in here.libcurl.features
     assert here.packages["greenlet"] is not None
+    if sys.platform == "linux":
+        assert here.tasks is not None
+        assert here.pid_max is not None
+        assert 0 < here.tasks < here.pid_max
+        assert here.threads_max is not None
 
 
 # --- the command ---

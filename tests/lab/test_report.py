@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 import comparison_data as made
 from cormorant.errors import MissingPackage, OutputError
-from cormorant.lab import report
+from cormorant.lab import report, whole
 from cormorant.lab.claims.verdict import Verdict
 from cormorant.lab.comparison import Comparison, Machine, Origin, Phases, Trial
 from cormorant.lab.report import charts, ranking, words
@@ -244,6 +245,25 @@ def test_claims_are_told_as_they_were_judged(usual: str) -> None:
     assert "“Greenlets are small” not measured : no PSS here PSS Source: a book" in told
 
 
+def test_a_capacity_that_the_client_set_is_a_least_one_and_saturates_nobody() -> None:
+    near = [made.trial("gevent", 50, pages_per_second=3900.0)]
+    free = Origin(name="site", is_ours=True, capacity_pages_per_second=4000.0, capacity_cores=0.5)
+    busy = Origin(name="site", is_ours=True, capacity_pages_per_second=4000.0, capacity_cores=0.97)
+    assert words.capacity(free).startswith("at least 4,000 pages a second: it used 50% of a core")
+    assert words.capacity(busy) == "4,000 pages a second"
+    assert words.capacity(Origin(name="site", is_ours=True)) == "not measured"
+    assert words.saturated(made.comparison(near, origin=free)) == []
+    assert len(words.saturated(made.comparison(near, origin=busy))) == 1
+    assert "at least 4,000" in section(report.html(made.comparison(near, origin=free)), "workload")
+
+
+def test_memory_is_drawn_against_what_was_really_in_flight() -> None:
+    wide = [made.trial("asyncio", 64, most_in_flight=11), made.trial("asyncio", 16, most_in_flight=11)]
+    assert [charts.engines._in_flight(group) for group in ranking.groups(made.comparison(wide))] == [11.0, 11.0]
+    assert charts.memory(made.comparison(wide)).svg
+    assert charts.engines._in_flight(ranking.groups(made.comparison([made.trial("serial", 1)]))[0]) == 1.0
+
+
 def test_a_saturated_origin_is_said_before_all_else() -> None:
     full = [made.trial("greenlet", 50, origin_cores=0.98), made.trial("gevent", 50, pages_per_second=3500.0)]
     page = report.html(made.comparison([*full, made.trial("serial", 1)]))
@@ -270,7 +290,7 @@ def rates(**engines: list[float]) -> Comparison:
 
 
 def test_who_cannot_be_told_from_the_fastest_is_computed() -> None:
-    comparison = rates(thread=[80, 95, 101], gevent=[100, 120, 140], asyncio=[10, 11, 94])
+    comparison = rates(thread=[80, 105, 111], gevent=[100, 120, 140], asyncio=[10, 11, 94])
     assert words.result(comparison) == (
         "The fastest was gevent, 8 at once: 120 good pages a second in the median. "
         "Within its noise, so not to be told from it: thread, 8 at once."
@@ -285,6 +305,17 @@ def test_order_of_the_trials_does_not_matter_to_the_order_of_engines() -> None:
     found = [(group.engine, group.concurrency) for group in ranking.groups(made.comparison(trials))]
     assert list(dict.fromkeys(engine for engine, _ in found)) == list(made.ENGINES)
     assert [width for engine, width in found if engine == "asyncio"] == [16, 100]
+
+
+def test_one_outlier_makes_nobody_equal() -> None:
+    disturbed = rates(gevent=[10, 119, 120, 121], thread=[60, 61, 62, 63], asyncio=[57, 58, 59, 300])
+    assert ranking.places(ranking.ranked(disturbed)) == [1, 2, 2]  # the last two differ by less than 5 %
+    assert "No other came within its noise." in words.result(disturbed)
+
+
+def test_an_engine_that_gave_nothing_is_equal_to_nobody() -> None:
+    broke = made.comparison([Trial(engine=name, concurrency=8, repeat=1, error="no") for name in ("pool", "thread")])
+    assert ranking.places(ranking.ranked(broke)) == [1, 2]
 
 
 def test_a_clear_lead_and_a_lead_nobody_can_judge_are_told_apart() -> None:
@@ -334,6 +365,24 @@ def test_file_is_written_whole_and_leaves_nothing_beside(tmp_path: Path) -> None
     report.write(made.comparison([made.trial("serial", 1)]), path)
     assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_device_is_written_into_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    whole.write(pipe, b"all")
+    assert os.read(reading, 10) == b"all"
+    os.close(reading)
+    assert pipe.is_fifo()
+
+
+def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "real.json").write_bytes(b"old")
+    (tmp_path / "link.json").symlink_to("real.json")
+    whole.write(tmp_path / "link.json", b"new")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "real.json").read_bytes() == b"new"
 
 
 def test_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
+import pycurl
 import pytest
 
 from cormorant import engines
@@ -17,12 +20,17 @@ from cormorant.lab.trace import picture
 from cormorant.lab.trace.chrome import JOB_TRACK, chrome
 from cormorant.lab.trace.events import Event, Job, Trace, What
 from cormorant.lab.trace.notes import Notes
+from cormorant.lab.trace.phases import Home, computed, phases_of
 from cormorant.lab.trace.slices import RUNNING, WIRE, runs, slices
+from cormorant.lab.trace.sockets import SHARED
 from cormorant.lab.trace.steps import Steps
-from cormorant.lab.trace.tracer import PYTHONS_LOOP, Tracer, phases_of, record
+from cormorant.lab.trace.tracer import PYTHONS_LOOP, Tracer, record
+from cormorant.lab.trace.wire import NO_CONNECTION
 from cormorant.messages import Timings
 from cormorant.options import Options
 from cormorant.testing import Reply, Scripted
+from cormorant.transport.deadlines import TimedExchange
+from cormorant.transport.exchange import _HandedOver
 
 ENGINES = [name for name in engines.names() if engines.missing(name) is None]
 LOOPS = [name for name in ENGINES if name in ("greenlet", "gevent", "asyncio")]
@@ -31,6 +39,7 @@ PROCESSES = ("pool", "process")
 TIMEOUT = 0.6
 CONCURRENCY = 3
 PATHS = ("/ok/1", "/hang", "/slow/0.1", "/ok/2", "/redir/1")
+MANY = 70
 JOBS = len(PATHS) + 1  # the redirect makes one more
 
 
@@ -208,6 +217,72 @@ def test_sockets_belong_to_the_job_that_used_them(trace_of, engine: str) -> None
         assert all(asked <= event.at <= delivered for event in (*wanted, *ready))
 
 
+@pytest.mark.parametrize("engine", LOOPS)
+def test_two_connections_of_one_local_port_are_told_apart(rude, monkeypatch, engine: str) -> None:
+    """The kernel gives one port to connections of different hosts; here it has to."""
+    real = TimedExchange.__init__
+
+    def from_one_port(self, *setup):
+        real(self, *setup)
+        self.curl.setopt(pycurl.LOCALPORT, port)
+        self.curl.setopt(pycurl.OPENSOCKETFUNCTION, lambda _purpose, address: reusing(address))
+
+    def reusing(address):
+        made = _HandedOver(address.family, address.socktype, address.protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return made
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setattr(TimedExchange, "__init__", from_one_port)
+    urls = [rude.url("/slow/0.1", host="127.0.0.1"), rude.url("/slow/0.05", host="127.0.0.2")]
+    trace = record([(url, None) for url in urls], Options(engine=engine, concurrency=2))
+    assert [job.end for job in trace.jobs] == ["200", "200"]
+    assert {hit.port for hit in rude.log()[-2:]} == {port}
+    sockets = [{event.descriptor for event in trace.of(job)} - {None} for job in (0, 1)]
+    assert [len(each) for each in sockets] == [1, 1]
+    assert sockets[0] != sockets[1]
+
+
+@pytest.mark.parametrize("engine", LOOPS)
+def test_a_connection_with_several_pages_at_once_is_nobodys_and_a_note_says_so(rude, monkeypatch, engine: str) -> None:
+    real = TimedExchange.__init__
+
+    def on_one_connection(self, *setup):
+        real(self, *setup)
+        self.curl.setopt(pycurl.PIPEWAIT, 1)
+
+    monkeypatch.setattr(TimedExchange, "__init__", on_one_connection)
+    urls = [rude.https_url(path, tls="h2") for path in ("/ok/1", "/slow/0.1", "/slow/0.15", "/slow/0.1?2", "/ok/2")]
+    options = Options(engine=engine, concurrency=3, insecure=True, per_host=0)
+    trace = record([(url, None) for url in urls], options)
+    assert [job.end for job in trace.jobs] == ["200"] * len(urls)
+    ready = [event for event in trace.events if event.what is What.READY and NO_CONNECTION not in event.detail]
+    assert [event for event in ready if event.job is None]
+    assert SHARED in trace.notes
+    for number in (1, 2, 3):
+        asked, back = first(trace, number, What.ASKED).at, first(trace, number, What.DELIVERED).at
+        mine = [event for event in ready if event.job == number]
+        assert all(asked <= event.at <= back for event in mine)
+    alone = record([(url, None) for url in urls], dataclasses.replace(options, concurrency=1))
+    assert SHARED not in alone.notes
+    ready = [event for event in alone.events if event.what is What.READY and NO_CONNECTION not in event.detail]
+    assert {1, 2, 3} <= {event.job for event in ready}  # a quick one may be there before the loop looks
+
+
+@pytest.mark.parametrize("engine", LOOPS)
+def test_what_the_transport_wants_is_not_said_to_be_libcurls(rude, trace_of, engine: str) -> None:
+    """Our own deadlines and the resolver's bell go through the same loop."""
+    sources = trace_of(engine).sources()
+    assert (sources[What.TIMER], sources[What.WANTED]) == (["Loop.wake_in"], ["Loop.watch"])
+    named = record([(rude.url("/ok", host="localhost.localdomain"), None)], Options(engine=engine, timeout=TIMEOUT))
+    bells = [event for event in named.events if event.what is What.WANTED and NO_CONNECTION in event.detail]
+    assert bells
+    assert {event.job for event in bells} == {None}
+    expired = [event for event in trace_of(engine).events if event.what is What.EXPIRED]
+    assert {event.detail for event in expired} == {"the time that was asked for is over"}
+
+
 def test_asyncio_says_that_it_uses_pythons_loop(trace_of) -> None:
     assert trace_of("asyncio").notes == [PYTHONS_LOOP]
 
@@ -268,6 +343,38 @@ def test_phases_are_libcurls_and_lie_inside_the_hop(trace: Trace) -> None:
         assert phases[-1].at <= end + 1e-6
     waited = next(event for event in trace.of(hung(trace)) if event.detail == "first_byte")
     assert (waited.seconds or 0.0) > TIMEOUT / 2
+
+
+@pytest.mark.parametrize("engine", LOOPS)
+def test_many_at_once_are_answered_when_their_sockets_were_readable(rude, engine: str) -> None:
+    """All are started in one call: each was connected, asked and answered at an instant of its own."""
+    urls = [rude.url("/slow/0.05", host=f"127.0.0.{number}") for number in range(1, MANY + 1)]
+    trace = record([(url, None) for url in urls], Options(engine=engine, concurrency=MANY))
+    assert [job.end for job in trace.jobs] == ["200"] * MANY
+    for job in trace.jobs:
+        readable = [event for event in trace.of(job.job) if event.what is What.READY and "readable" in event.detail]
+        answered = next(event for event in trace.of(job.job) if event.detail == "first_byte")
+        assert readable[0].at <= answered.at <= first(trace, job.job, What.DELIVERED).at
+        assert answered.at - (answered.seconds or 0.0) <= readable[0].at  # it was asked before
+    assert _most_at_once(trace) == MANY
+
+
+def test_phases_are_laid_backwards_from_the_end_of_the_hop() -> None:
+    """10 s asked, libcurl's total 3 s (0.5 s of it between connect and the wait); ended inside a call, 14.5 to 15."""
+    known = {"job": 0, "pid": 1, "thread": 1, "heard_from": "test"}
+    home = Home("200", Timings(connect=1.0, first_byte=1.0, body=0.5, total=3.0))
+    heard = [
+        Event(at=10.0, what=What.ASKED, **known),
+        Event(at=11.0, what=What.EXPIRED, seconds=0.5, **{**known, "job": None}),
+        Event(at=14.5, what=What.READY, seconds=0.5, **known),
+        Event(at=17.0, what=What.DELIVERED, **known),
+    ]
+    ends = {event.detail: event.at for event in computed(heard, {0: home})}
+    assert ends == {"connect": 13.0, "first_byte": 14.5, "body": 15.0}
+    late = dataclasses.replace(home, end="timeout")
+    assert {event.detail: event.at for event in computed(heard, {0: late})}["body"] == 17.0
+    longer = dataclasses.replace(home, timings=Timings(connect=6.0, total=9.0))
+    assert [event.at for event in computed(heard, {0: longer})] == [15.0]  # not before it was asked for
 
 
 def test_what_a_failure_spent_in_its_phase_is_the_rest_of_its_total() -> None:
@@ -461,6 +568,16 @@ def test_chrome_has_the_keys_that_the_format_asks_for(trace: Trace) -> None:
     assert phases["s"] == phases["f"] == 1  # the redirect
 
 
+def test_a_wait_that_had_begun_before_we_listened_is_not_told_of(urls) -> None:
+    """The hub lives on between two runs; it may have stopped where the loop had told of its wait already."""
+    gevent = pytest.importorskip("gevent")
+    gevent.sleep(0)  # comes back out of a callback, which libev runs just before it waits
+    traced = record([(urls[PATHS.index("/slow/0.1")], 1)], Options(engine="gevent"))
+    waits = [event for event in traced.events if event.what is What.WAITED]
+    assert waits
+    assert all(event.at - (event.seconds or 0) >= 0 for event in waits)
+
+
 def test_chrome_counts_in_microseconds(trace: Trace) -> None:
     job = hung(trace)
     (life,) = (
@@ -497,11 +614,10 @@ def test_chrome_names_every_track(trace: Trace) -> None:
 # --- the picture ---
 
 
-def test_the_picture_shows_every_job(trace_of, tmp_path: Path) -> None:
+def test_the_picture_shows_every_job(trace_of) -> None:
     pytest.importorskip("matplotlib")
     trace = trace_of("greenlet")
-    picture.svg(trace, tmp_path / "trace.svg")
-    drawn = (tmp_path / "trace.svg").read_text()
+    drawn = picture.svg(trace).decode()
     assert drawn.startswith("<?xml")
     assert all(job.target.partition("://")[2] in drawn for job in trace.jobs)
     assert "the loop" in drawn
@@ -509,7 +625,7 @@ def test_the_picture_shows_every_job(trace_of, tmp_path: Path) -> None:
     assert picture.COLOURS[RUNNING] in drawn
 
 
-def test_the_picture_takes_a_url_for_text(tmp_path: Path) -> None:
+def test_the_picture_takes_a_url_for_text() -> None:
     pytest.importorskip("matplotlib")
     import xml.etree.ElementTree as ElementTree
 
@@ -526,8 +642,8 @@ def test_the_picture_takes_a_url_for_text(tmp_path: Path) -> None:
         jobs=[Job(job=0, url=hostile, target=hostile)],
         events=[Event(at=0.0, what=What.BEGAN, **event), Event(at=0.5, what=What.ENDED, **event)],
     )
-    picture.svg(trace, tmp_path / "trace.svg")
-    texts = [node.text for node in ElementTree.parse(tmp_path / "trace.svg").iter() if node.tag.endswith("text")]
+    drawn = ElementTree.fromstring(picture.svg(trace))
+    texts = [node.text for node in drawn.iter() if node.tag.endswith("text")]
     assert f"0: {hostile.partition('://')[2]}" in texts
 
 

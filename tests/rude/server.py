@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import rude.codings
+import rude.crawling
 import rude.faults
-import rude.whole  # noqa: F401  (the three fill the table of routes)
+import rude.whole  # noqa: F401  (the four fill the table of routes)
 from rude.exchange import Closing, Exchange, Gone
 from rude.routes import answer
 

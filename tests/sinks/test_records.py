@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cormorant.messages import Failure, Kind, Page, Redirect, Result, Timings
+from cormorant.messages import Failure, Found, Kind, Page, Redirect, Result, Timings
 from cormorant.sinks import records
 
 BLNS = pathlib.Path(__file__).parents[3] / "shared" / "data" / "strings" / "blns.json"
 FIELDS = [
     *("url", "input", "line", "final_url", "ok", "status", "headers", "BODY", "charset", "kind", "phase", "message"),
-    *("attempts", "redirects", "fetched_at", "timings", "ip", "http_version", "truncated", "data"),
+    *("attempts", "redirects", "fetched_at", "timings", "ip", "http_version", "found", "truncated", "data"),
 ]
 PNG = b"\x89PNG\r\n\x1a\n\0\xff"
 
@@ -35,6 +35,7 @@ PAGE = Page(
     timings=Timings(queue=0.5, dns=0.125, total=2.0),
     ip="127.0.0.1",
     http_version="2",
+    found=Found(depth=2, source="https://a.example/", text="on", lastmod="2026-01-02"),
     data={"title": ["x", 1, None, True, 1.5]},
 )
 FAILURE = Failure(url="https://a.example/", kind=Kind.TIMEOUT, message="no answer in 30 s", phase="first_byte")
@@ -79,6 +80,7 @@ def test_every_field_of_a_page() -> None:
         },
         "ip": "127.0.0.1",
         "http_version": "2",
+        "found": {"depth": 2, "source": "https://a.example/", "text": "on", "lastmod": "2026-01-02"},
         "truncated": False,
         "data": {"title": ["x", 1, None, True, 1.5]},
     }

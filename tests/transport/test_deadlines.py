@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import cormorant
+from cormorant import engines
 from cormorant.messages import Kind, Outcome
 from cormorant.options import Options
 from cormorant.transport import Curl
@@ -135,3 +137,29 @@ def test_what_a_name_took_is_part_of_connecting(
     failure = drive(connect_timeout=1.0).fetch(asking(url, 20.0))
     assert (failure.kind, getattr(failure, "phase", None)) == (Kind.TIMEOUT, "connect")
     assert 0.9 < failure.timings.total < 1.5
+
+
+@pytest.mark.parametrize("seconds", [0.0005, 0.001, 0.0015, 0.002, 0.004])
+def test_a_deadline_shorter_than_libcurls_clock_ends_the_hop_too(
+    seconds: float, rude: Rude, drive: Callable[..., EventedDriver]
+) -> None:
+    """What libcurl is told to end, it ends a millisecond after it began itself: later than we did."""
+    driver = drive()
+    came: list[Outcome] = []
+    for _ in range(20):
+        driver.transport.start(asking(rude.url("/hang"), seconds), came.append)
+    driver.loop.run_until(lambda: len(came) == 20)
+    assert {outcome.kind for outcome in came} == {Kind.TIMEOUT}
+
+
+@pytest.mark.parametrize("engine", ["greenlet", "gevent", "asyncio"])
+def test_a_tiny_timeout_ends_every_page_under_every_loop(engine: str, rude: Rude) -> None:
+    if engines.missing(engine):
+        pytest.skip(f"{engine} is not installed")
+    for timeout in (0.001, 0.002):
+        pages = list(
+            cormorant.fetch(
+                [rude.url(f"/hang?{number}") for number in range(20)], engine=engine, timeout=timeout, per_host=0
+            )
+        )
+        assert [page.kind for page in pages] == [Kind.TIMEOUT] * 20

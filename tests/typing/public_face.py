@@ -80,6 +80,46 @@ async def afetched(urls: list[str]) -> None:
         one(outcome)
 
 
+def crawled(seeds: list[str]) -> None:
+    left: list[cormorant.LeftOut] = []
+    pages = cormorant.crawl(
+        seeds,
+        scope="domain",
+        depth=3,
+        max_pages=10_000,
+        max_pages_per_host=None,
+        include=["/blog/"],
+        exclude=(r"\?sort=",),
+        sitemaps=True,
+        prefer=["/new/"],
+        obey_meta=True,
+        drop_tracking=True,
+        robots=True,
+        delay=1,
+        jitter=0.5,
+        polite_by="address",
+        throttle=True,
+        breaker=10,
+        max_delay=30,
+        max_retry_after=300.0,
+        parse=title,
+        report_skipped=left.extend,
+    )
+    assert_type(pages, Generator[cormorant.Page | cormorant.Failure, None, None])
+    for outcome in pages:
+        assert_type(outcome.found, cormorant.Found | None)
+        if isinstance(outcome, cormorant.Page):
+            assert_type(outcome.links()[0].url, str)
+            assert_type(outcome.robots, tuple[bool, bool])
+            assert_type(outcome.json(), Any)
+            assert_type(outcome.unchanged, bool)
+
+
+async def acrawled(seeds: list[str]) -> None:
+    async for outcome in cormorant.acrawl(seeds, depth=2, output="site.jsonl"):
+        one(outcome)
+
+
 def mapped(urls: list[str]) -> None:
     results = cormorant.map(size, urls, engine="process", callback=shown)
     assert_type(results, Generator[cormorant.Result, None, None])
@@ -109,6 +149,7 @@ def errors() -> None:
 def misused() -> None:
     cormorant.fetch(["https://example.org/"], concurency=10)  # type: ignore[call-arg]
     cormorant.fetch(["https://example.org/"], timeout="10")  # type: ignore[arg-type]
+    cormorant.crawl(["https://example.org/"], dept=10)  # type: ignore[call-arg]
     cormorant.get("https://example.org/").status = 200  # type: ignore[misc]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import threading
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ import cormorant
 from cormorant.api import open_fetch
 from cormorant.auto import probe as probes
 from cormorant.auto.choice import Calls, Choice, Pages, for_calls, for_pages
-from cormorant.auto.probe import Probe
+from cormorant.auto.probe import Ended, Probe
 from cormorant.auto.relay import Relay
 from cormorant.errors import UsageError
 from cormorant.items import ItemScheduler
@@ -72,19 +73,28 @@ def test_the_reason_holds_the_figures() -> None:
     assert "not done after 1 s" in for_calls(calls(ended=0)).why
 
 
+def pages(**figures: Any) -> Pages:
+    """Forty pages in two seconds, all good, unless said otherwise."""
+    known = {"ended": 40, "good": 40, "probe_seconds": 2.0, "latency_seconds": 0.1, "cpu_seconds": 0.001}
+    return Pages(**{**known, **figures})
+
+
 @pytest.mark.parametrize(
     ("latency", "cpu", "width"),
     [(0.1, 0.001, 150), (0.1, 0.00001, 1024), (0.001, 0.001, 8), (0.1, 0.0, 1024)],
     ids=str,
 )
 def test_pages_are_as_wide_as_keeps_the_thread_busy(latency: float, cpu: float, width: int) -> None:
-    choice = for_pages(Pages(ended=40, probe_seconds=2.0, latency_seconds=latency, cpu_seconds=cpu))
+    choice = for_pages(pages(latency_seconds=latency, cpu_seconds=cpu))
     assert (choice.engine, choice.width) == ("greenlet", width)
 
 
 def test_no_page_no_width() -> None:
-    choice = for_pages(Pages(ended=0, probe_seconds=2.0, latency_seconds=0.0, cpu_seconds=0.0))
+    choice = for_pages(pages(ended=0, good=0))
     assert choice == Choice("greenlet", None, "no page came back within 2 s to judge the width by")
+    choice = for_pages(pages(good=4, latency_seconds=0.001))
+    assert choice == Choice("greenlet", None, "4 of 40 pages were good, too few to judge the width by")
+    assert "(median of 5)" in for_pages(pages(good=5)).why
 
 
 # --- probing ---
@@ -106,8 +116,8 @@ class Watched:
             begin=lambda: self.heard.append("begin"),
         )
 
-    def choose(self, latencies: list[float]) -> int:
-        self.heard.append(list(latencies))
+    def choose(self, ended: list[Ended]) -> int:
+        self.heard.append([seconds for _, seconds in ended])
         return 5
 
     def start(self, now: float) -> int:
@@ -374,6 +384,27 @@ def test_pages_alone_widen_one_engine(told: pytest.LogCaptureFixture) -> None:
     assert int(line.split()[3]) > 8
 
 
+def refusing(good_every: int) -> Scripted:
+    """Refused at once, but for every so many, which takes 50 ms."""
+    refused = Reply(kind=cormorant.Kind.CONNECT)
+    good = Reply(body=b"x", seconds=0.05)
+    return Scripted({url: refused if number % good_every else good for number, url in enumerate(URLS)})
+
+
+def test_failures_say_nothing_about_how_long_a_page_takes(told: pytest.LogCaptureFixture) -> None:
+    outcomes = list(run(URLS, refusing(4), Options(engine="auto", retries=0, per_host=0)))
+    assert Counter(outcome.ok for outcome in outcomes) == {False: 90, True: 30}
+    (line,) = [record.getMessage() for record in told.records]
+    assert float(re.search(r"a page takes ([\d.]+) ms \(median of \d+\)", line)[1]) >= 50
+
+
+def test_too_few_good_pages_are_no_measure(told: pytest.LogCaptureFixture) -> None:
+    outcomes = list(run(URLS, refusing(30), Options(engine="auto", retries=0, per_host=0)))
+    assert len(outcomes) == len(URLS)
+    (line,) = [record.getMessage() for record in told.records]
+    assert re.search(r"engine greenlet, 64 at once: \d of \d+ pages were good, too few", line)
+
+
 def test_no_wider_than_the_list_is_long(told: pytest.LogCaptureFixture) -> None:
     worker = open_fetch([(url, None) for url in URLS[:60]], Options(engine="auto"), transports=scripted(0.02))
     assert len(list(worker.run())) == 60
@@ -418,7 +449,7 @@ def test_afetch_is_asyncio() -> None:
 def test_the_wire_is_told_from_other_waits() -> None:
     from cormorant.engines import job
     from cormorant.messages import Request
-    from cormorant.scheduler import first_request
+    from cormorant.scheduler.requests import first_request
 
     def both(request: Request) -> Any:
         time.sleep(0.02)

@@ -15,7 +15,8 @@ from cormorant.messages import FINISHED, Done, Failure, Fault, Fetch, Kind, Outc
 from cormorant.policies.politeness import Politeness
 from cormorant.policies.redirects import Redirects
 from cormorant.policies.retries import Retries
-from cormorant.scheduler import INPUT_PAUSE_SECONDS, LOOK_AHEAD, READ_AT_ONCE, FetchPolicies, FetchScheduler
+from cormorant.scheduler import fetch
+from cormorant.scheduler.fetch import INPUT_PAUSE_SECONDS, READ_AT_ONCE, FetchPolicies, FetchScheduler
 from cormorant.urls import origin
 
 
@@ -36,7 +37,7 @@ def scheduler(
         headers=(("X-Key", "secret"),),
         keep_duplicates=keep_duplicates,
     )
-    return FetchScheduler(entries, MemoryFrontier(), policies)
+    return FetchScheduler(entries, MemoryFrontier(), policies, draw=lambda: 1.0)
 
 
 def page(request: Request, status: int = 200, location: str | None = None) -> Page:
@@ -149,7 +150,8 @@ def test_an_input_with_nothing_yet_is_asked_again_soon() -> None:
     assert start(plan, 5.1).argument.url == "http://a.example/"
 
 
-def test_reading_ahead_for_another_host_is_bounded() -> None:
+def test_reading_ahead_for_another_host_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "LOOK_AHEAD", 5_000)
     read = 0
 
     def endless() -> Iterator[str]:
@@ -162,7 +164,7 @@ def test_reading_ahead_for_another_host_is_bounded() -> None:
     start(plan)
     while plan.next(0.0) != Wait(until=None):
         pass
-    assert LOOK_AHEAD < read <= LOOK_AHEAD + READ_AT_ONCE
+    assert 5_000 < read <= 5_000 + READ_AT_ONCE
 
 
 def test_a_redirect_goes_home_and_out_again() -> None:

@@ -20,10 +20,11 @@ from typing import Any
 
 from cormorant import engines
 from cormorant.auto.choice import MOST, Calls, Choice, Pages, for_calls, for_pages
-from cormorant.auto.probe import CallMeter, PageMeter, Probe
+from cormorant.auto.probe import CallMeter, Ended, PageMeter, Probe
 from cormorant.auto.relay import Relay
 from cormorant.errors import UsageError
 from cormorant.interfaces import Engine, Scheduler, Sink, Transports, Work
+from cormorant.messages import Done, Harvest, Page
 from cormorant.options import AUTO
 from cormorant.pump import drive
 from cormorant.watchdog import Watchdog
@@ -99,7 +100,7 @@ class AutoWorker(Worker):
             warm_up=PAGES_WARM_UP,
             seconds=PAGES_SECONDS,
             warmed=partial(meter.leave_out, PAGES_WARM_UP),
-            choose=lambda latencies: self._width_of(_judge_pages(meter, latencies)),
+            choose=lambda ended: self._width_of(_judge_pages(meter, ended)),
         )
 
     def _probed_calls(self) -> Generator[Any, None, None]:
@@ -111,7 +112,7 @@ class AutoWorker(Worker):
             warm_up=0,
             seconds=CALLS_SECONDS,
             warmed=_nothing,
-            choose=lambda latencies: self._width_of(self._judge_calls(meter, latencies)),
+            choose=lambda ended: self._width_of(self._judge_calls(meter, ended)),
         )
 
     def _probed(self, setup: engines.Setup, **probing: Any) -> Generator[Any, None, None]:
@@ -149,11 +150,11 @@ class AutoWorker(Worker):
     def _say(self, why: str) -> None:
         log.info("auto: engine %s, %d at once: %s", self._engine, self.width, why)
 
-    def _judge_calls(self, meter: CallMeter, latencies: list[float]) -> Choice:
+    def _judge_calls(self, meter: CallMeter, ended: list[Ended]) -> Choice:
         wall, cpu, wire = meter.medians()
         return for_calls(
             Calls(
-                ended=len(latencies),
+                ended=len(ended),
                 probe_seconds=CALLS_SECONDS,
                 wall_seconds=wall,
                 cpu_seconds=cpu,
@@ -176,16 +177,23 @@ def _nothing() -> None:
     pass
 
 
-def _judge_pages(meter: PageMeter, latencies: list[float]) -> Choice:
-    ended = len(latencies)
+def _judge_pages(meter: PageMeter, ended: list[Ended]) -> Choice:
+    """Judge by the good pages: a refusal is quicker than any page, and what hangs is slower."""
+    latencies = [seconds for done, seconds in ended if _is_good(done)]
     return for_pages(
         Pages(
-            ended=ended,
+            ended=len(ended),
+            good=len(latencies),
             probe_seconds=PAGES_SECONDS,
-            latency_seconds=median(latencies) if ended else 0.0,
-            cpu_seconds=meter.cpu_seconds(ended),
+            latency_seconds=median(latencies) if latencies else 0.0,
+            cpu_seconds=meter.cpu_seconds(len(ended)),
         )
     )
+
+
+def _is_good(done: Done) -> bool:
+    outcome = done.value.outcome if isinstance(done.value, Harvest) else done.value
+    return isinstance(outcome, Page) and outcome.ok
 
 
 def _cores() -> int:

@@ -21,6 +21,7 @@ COMPUTING_SHARE = 0.3  # of a job's time; below that it mostly waits, and proces
 ELSEWHERE_SECONDS = 0.001  # less may be the operating system's doing
 ELSEWHERE_SHARE = 0.2  # of a job's time
 
+FEWEST_GOOD = 5  # pages whose latency says something of the others
 SPARE = 1.5  # more under way than needed, so that a few slow ones leave the thread busy
 FEWEST, MOST = 8, 1024
 MOST_THREADS = 64
@@ -29,9 +30,13 @@ MOST_PROCESSES_A_CORE = 4
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Pages:
-    """What a probe saw of pages alone: the median latency, and what one cost the thread (the caller's part too)."""
+    """What a probe saw of pages alone: how many ended, how many of those were good, and the median latency of these.
+
+    `cpu_seconds` is what one of all that ended cost the thread, the caller's part too: it has the others to do as well.
+    """
 
     ended: int
+    good: int
     probe_seconds: float
     latency_seconds: float
     cpu_seconds: float
@@ -67,9 +72,11 @@ def for_pages(pages: Pages) -> Choice:
     """Choose for a list of URLs without a function: always greenlet, as wide as keeps its thread busy."""
     if not pages.ended:
         return Choice("greenlet", None, f"no page came back within {_time(pages.probe_seconds)} to judge the width by")
+    if pages.good < FEWEST_GOOD:
+        return Choice("greenlet", None, f"{pages.good} of {pages.ended} pages were good, too few to judge the width by")
     latency, cpu = pages.latency_seconds, max(pages.cpu_seconds, 1e-6)
     why = (
-        f"a page takes {_time(latency)} (median of {pages.ended}) and {_time(cpu)} of this thread, "
+        f"a page takes {_time(latency)} (median of {pages.good}) and {_time(cpu)} of this thread, "
         f"which {math.ceil(latency / cpu):,} at once keep busy"
     )
     return Choice("greenlet", _within(FEWEST, latency / cpu * SPARE, MOST), why)

@@ -12,19 +12,26 @@ import threading
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from cormorant.interfaces import EventedTransport, Loop, Scheduler, Transport, Transports
 from cormorant.messages import Done, Fetch, Finished, Outcome, Request, Wait
 
 
+class Ended(NamedTuple):
+    """A job of the probe: what it came to, and how long it took from being let out."""
+
+    done: Done
+    seconds: float
+
+
 class Probe:
     """A scheduler (implements `interfaces.Scheduler`) that lets few of another's jobs out until it is widened.
 
-    The probe is over when `jobs` have ended, or `seconds` after the first began. Then `choose`, given the seconds that
-    each took, says how many may be under way from now on, and `begin` is called before the first of them is let
-    out: a list that ends within the probe, and one that is stopped, begins nothing new. `warmed` is called when the
-    first `warm_up` jobs have ended.
+    The probe is over when `jobs` have ended, or `seconds` after the first began. Then `choose`, given what each came to
+    and the seconds that it took, says how many may be under way from now on, and `begin` is called before the first of
+    them is let out: a list that ends within the probe, and one that is stopped, begins nothing new. `warmed` is called
+    when the first `warm_up` jobs have ended.
     """
 
     def __init__(
@@ -36,7 +43,7 @@ class Probe:
         warm_up: int,
         seconds: float,
         warmed: Callable[[], None],
-        choose: Callable[[list[float]], int],
+        choose: Callable[[list[Ended]], int],
         begin: Callable[[], None],
     ) -> None:
         self._scheduler = scheduler
@@ -45,14 +52,14 @@ class Probe:
         self._over_at: float | None = None
         self._is_over = self._has_begun = False
         self._let_out: dict[int, float] = {}
-        self._latencies: list[float] = []
+        self._ended: list[Ended] = []
         self.outcomes, self.stop = scheduler.outcomes, scheduler.stop
 
     def next(self, now: float) -> Fetch | Wait | Finished:
         """Say what to start, until when to wait, or that all is settled."""
         if not self._is_over and self._ends(now):
             self._is_over = True
-            self._width = self._choose(self._latencies)
+            self._width = self._choose(self._ended)
         if self._scheduler.in_flight >= self._width:
             return Wait() if self._is_over else Wait(until=self._over_at)
         step = self._scheduler.next(now)
@@ -61,7 +68,7 @@ class Probe:
         return step
 
     def _ends(self, now: float) -> bool:
-        return len(self._latencies) >= self._jobs or (self._over_at is not None and now >= self._over_at)
+        return len(self._ended) >= self._jobs or (self._over_at is not None and now >= self._over_at)
 
     def _note(self, step: Fetch, now: float) -> None:
         if self._is_over:
@@ -76,8 +83,8 @@ class Probe:
     def settle(self, done: Done, now: float) -> None:
         """Take one ended job home."""
         if not self._is_over:
-            self._latencies.append(now - self._let_out.pop(done.ticket))
-            if len(self._latencies) == self._warm_up:
+            self._ended.append(Ended(done, now - self._let_out.pop(done.ticket)))
+            if len(self._ended) == self._warm_up:
                 self._warmed()
         self._scheduler.settle(done, now)
 

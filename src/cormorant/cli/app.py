@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cormorant.cli import compare, demo, doctor, engines, explain, fetch, map, site, trace
+from cormorant.cli import compare, crawl, demo, doctor, engines, explain, fetch, map, plan, site, trace
 from cormorant.cli.exits import Exit, LogOnStderr, leave
 
 EPILOG = """
@@ -33,6 +33,8 @@ app = typer.Typer(
 )
 for module, command in (
     (fetch, fetch.fetch),
+    (crawl, crawl.crawl),
+    (plan, plan.plan),
     (map, map.map),
     (engines, engines.engines),
     (site, site.site),

@@ -6,17 +6,24 @@ Defaults are those of `cormorant.options.Options`, read from there so that they 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from cormorant.cli import units
+from cormorant.options import CRAWL_DEFAULTS as CRAWL_DEFAULTS
 from cormorant.options import Options
 
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Options)}
 TIMEOUT_DEFAULT: Any = f"{DEFAULTS['timeout']:g}s"
+CONNECT_TIMEOUT_DEFAULT: Any = f"{DEFAULTS['connect_timeout']:g}s"
+MAX_BODY_DEFAULT: Any = units.size_option(DEFAULTS["max_body"])
+MAX_DELAY_DEFAULT: Any = f"{DEFAULTS['max_delay']:g}s"
+MAX_RETRY_AFTER_DEFAULT: Any = f"{DEFAULTS['max_retry_after']:g}s"
 
-IN, OUT, SPEED, LIMITS, REQUEST = "Input", "Output", "Speed and politeness", "Limits and retries", "Request"
+IN, OUT, LIMITS, REQUEST = "Input", "Output", "Limits and retries", "Request"
+SPEED, SCOPE = "Speed and politeness", "Scope"
 
 Input = Annotated[
     list[str] | None,
@@ -94,3 +101,149 @@ Watchdog = Annotated[
         help="Name each call that holds the loop longer than TIME, with its stack (greenlet, gevent, asyncio).",
     ),
 ]
+PerHost = Annotated[
+    int,
+    typer.Option("--per-host", metavar="N", rich_help_panel=SPEED, help="Most at once to one host; 0: no limit."),
+]
+Delay = Annotated[
+    float,
+    typer.Option(
+        "--delay",
+        metavar="TIME",
+        parser=units.seconds,
+        rich_help_panel=SPEED,
+        help="Least time between two starts to one host.",
+    ),
+]
+Jitter = Annotated[
+    float,
+    typer.Option(
+        "--jitter",
+        metavar="SHARE",
+        rich_help_panel=SPEED,
+        help="Stretch each gap by up to this share of it: 0.5 makes 1 s into 1 to 1.5 s.",
+    ),
+]
+PoliteBy = Annotated[
+    str,
+    typer.Option(
+        "--polite-by",
+        metavar="PARTY",
+        rich_help_panel=SPEED,
+        help="Whose budget --per-host and --delay are: host, domain (registered) or address.",
+    ),
+]
+MaxDelay = Annotated[
+    float,
+    typer.Option(
+        "--max-delay",
+        metavar="TIME",
+        parser=units.seconds,
+        rich_help_panel=SPEED,
+        help="A Crawl-delay that is longer is cut to this.",
+    ),
+]
+Throttle = Annotated[
+    bool,
+    typer.Option(
+        "--throttle",
+        rich_help_panel=SPEED,
+        help="Give a host that gets slower, or says 429 or 503, fewer requests, and later ones, until it recovers.",
+    ),
+]
+Robots = Annotated[
+    bool, typer.Option("--robots/--no-robots", rich_help_panel=SPEED, help="Whether to keep to each host's robots.txt.")
+]
+ConnectTimeout = Annotated[
+    float,
+    typer.Option(
+        "--connect-timeout",
+        metavar="TIME",
+        parser=units.seconds,
+        rich_help_panel=LIMITS,
+        help="Time until the connection stands (name, TCP and TLS).",
+    ),
+]
+MaxBody = Annotated[
+    int,
+    typer.Option(
+        "--max-body",
+        metavar="SIZE",
+        parser=units.size,
+        rich_help_panel=LIMITS,
+        help="Longest decoded body: 512K, 10M, 1.5G; 0: no limit. A longer one fails as too_large.",
+    ),
+]
+Retries = Annotated[
+    int,
+    typer.Option("--retries", metavar="N", rich_help_panel=LIMITS, help="Further attempts after a passing failure."),
+]
+MaxRetryAfter = Annotated[
+    float,
+    typer.Option(
+        "--max-retry-after",
+        metavar="TIME",
+        parser=units.seconds,
+        rich_help_panel=LIMITS,
+        help="Longest Retry-After that is waited for; a page that asks for more is not tried again.",
+    ),
+]
+Breaker = Annotated[
+    int,
+    typer.Option(
+        "--breaker",
+        metavar="N",
+        rich_help_panel=LIMITS,
+        help="Leave a host alone for a while after so many failures in a row, and give it up when probes fail too; "
+        "0: never.",
+    ),
+]
+Header = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header",
+        "-H",
+        metavar="'NAME: VALUE'",
+        rich_help_panel=REQUEST,
+        help="Send this header too. May be repeated.",
+    ),
+]
+UserAgent = Annotated[
+    str, typer.Option("--user-agent", "-A", metavar="NAME", rich_help_panel=REQUEST, help="What we call ourselves.")
+]
+Proxy = Annotated[
+    str | None,
+    typer.Option(
+        "--proxy",
+        "-x",
+        metavar="URL",
+        rich_help_panel=REQUEST,
+        help="http://host:port or socks5h://host:port. The environment is not read.",
+    ),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", "-k", rich_help_panel=REQUEST, help="Do not verify TLS certificates.")
+]
+AllowPrivate = Annotated[
+    bool,
+    typer.Option(
+        "--allow-private/--no-allow-private",
+        rich_help_panel=REQUEST,
+        help="Whether loopback, private and link-local addresses may be dialled.",
+    ),
+]
+Parse = Annotated[
+    str | None,
+    typer.Option(
+        "--parse",
+        metavar="MODULE:FUNCTION",
+        rich_help_panel=OUT,
+        help="Call FUNCTION(page) beside the fetch; what it returns is the record's `data`.",
+    ),
+]
+
+
+def options_in(words: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a command's parameters that are fields of `Options`."""
+    taken = {name: words[name] for name in DEFAULTS if name in words}
+    return taken | {"header": words.get("header") or ()}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ import typer
 from cormorant.cli import choices, units
 from cormorant.cli.choices import IN, LIMITS, OUT, SPEED
 from cormorant.cli.exits import Exit, complain, told
+from cormorant.cli.stops import SIGNALS
 from cormorant.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -109,11 +111,11 @@ def compare(
     """
     with told():
         files = Files(html=None if no_html else html, json=json)
-        files.check(input or [])
-        from cormorant.lab.compare import compare as measure
-
-        given = _given(urls or [], input or [], work)
-        comparison = measure(
+        files.check()
+        comparison = _measured(
+            urls or [],
+            input or [],
+            work,
             engines=_names(engines),
             concurrency=_numbers(concurrency),
             repeat=repeat,
@@ -124,14 +126,41 @@ def compare(
             claims=not no_claims,
             command=shlex.join(["cormorant", *sys.argv[1:]]),
             told=None if quiet else complain,
-            **given,
         )
-        files.write(comparison)
-        if json != "-":
-            from cormorant.cli.table import show
+        try:
+            if json != "-":
+                from cormorant.cli.table import show
 
-            show(comparison)
+                show(comparison)
+        finally:  # neither an output that fails nor a reader who has left loses the other
+            files.write(comparison, None if quiet else complain)
         raise typer.Exit(_verdict(comparison))
+
+
+def _measured(urls: Sequence[str], sources: Sequence[str], work: str | None, **how: Any) -> Comparison:
+    """Compare; ends with exit code 7 when it was stopped before anything was measured."""
+    try:
+        with _any_signal_is_ctrl_c():
+            from cormorant.lab.compare import compare as measure
+
+            return measure(**_given(urls, sources, work), **how)
+    except KeyboardInterrupt:
+        complain("stopped before the first trial was over: nothing was measured, and nothing was written")
+        raise typer.Exit(Exit.STOPPED) from None
+
+
+@contextlib.contextmanager
+def _any_signal_is_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the trials as Ctrl-C does; one that is ignored (nohup) stays so."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    mine = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in mine:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, before[number])
 
 
 def _verdict(comparison: Comparison) -> Exit:
@@ -191,39 +220,61 @@ class Files:
     def __init__(self, *, html: str | None, json: str | None) -> None:
         self._html, self._json = html, json
 
-    def check(self, sources: Sequence[str]) -> None:
+    def check(self) -> None:
         """Raise UsageError or MissingPackage for what would fail after minutes of measuring."""
         if self._html is not None:
-            _check(self._html, b'content="cormorant ', sources, "--html")
+            _check(self._html, b'content="cormorant ', "--html")
             from cormorant.lab import report
 
             report.require()
         if self._json not in (None, "-"):
-            _check(str(self._json), b"cormorant-comparison/", sources, "--json")
+            _check(str(self._json), b"cormorant-comparison/", "--json")
 
-    def write(self, comparison: Comparison) -> None:
-        """Write what was asked for. Raises OutputError, naming the file."""
+    def write(self, comparison: Comparison, told: Callable[[str], None] | None) -> None:
+        """Write what was asked for, each whole or not at all; `told` hears of it. Raises OutputError, naming it."""
+        try:
+            self._write_json(comparison, told)
+        finally:
+            self._write_html(comparison, told)
+
+    def _write_json(self, comparison: Comparison, told: Callable[[str], None] | None) -> None:
+        if self._json is None:
+            return
+        document = comparison.json() + b"\n"
         if self._json == "-":
-            sys.stdout.buffer.write(comparison.json() + b"\n")
-        elif self._json is not None:
             try:
-                Path(self._json).write_bytes(comparison.json() + b"\n")
+                sys.stdout.buffer.write(document)
+                sys.stdout.buffer.flush()
             except OSError as error:
-                raise OutputError(f"cannot write {self._json!r}: {error.strerror or error}") from error
-            complain(f"wrote {self._json}")
-        if self._html is not None:
-            from cormorant.lab import report
+                raise OutputError(f"cannot write to stdout: {error.strerror or error}") from error
+            return
+        from cormorant.lab import whole
 
-            report.write(comparison, self._html)
-            complain(f"wrote {self._html}")
+        whole.write(self._json, document)
+        if told is not None:
+            told(f"wrote {self._json}")
+
+    def _write_html(self, comparison: Comparison, told: Callable[[str], None] | None) -> None:
+        if self._html is None:
+            return
+        from cormorant.lab import report
+
+        report.write(comparison, self._html)
+        if told is not None:
+            told(f"wrote {self._html}")
 
 
-def _check(path: str, ours: bytes, sources: Sequence[str], option: str) -> None:
+def _check(path: str, ours: bytes, option: str) -> None:
+    from cormorant.lab import whole
+
+    if whole.is_special(path):
+        return
     folder = os.path.dirname(path) or "."
     if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise UsageError(f"{path!r} cannot be written: name a file in a folder that is there by {option}")
     if not os.path.exists(path):
         return
     with open(path, "rb") as there:
-        if ours not in there.read(4096):
+        start = there.read(4096)
+        if start and ours not in start:
             raise UsageError(f"{path!r} exists and is not one of ours, so it is kept: name another by {option}")

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 import typer
@@ -104,3 +104,10 @@ def leave(code: int) -> NoReturn:
     if any(thread.is_alive() for thread in others):
         os._exit(code)
     sys.exit(code)
+
+
+def refuse_files(urls: Sequence[str]) -> None:
+    """Raise UsageError for a file where a URL was expected: it is a list, and somebody forgot -i."""
+    for url in urls:
+        if "://" not in url and os.path.isfile(url):
+            raise UsageError(f"{url!r} is a file: to read the URLs in it write -i {url}")

@@ -55,15 +55,13 @@ def _show_code(excerpt: Excerpt) -> None:
     from rich.console import Console
     from rich.syntax import Syntax
 
-    more = f"    … {counted(excerpt.left_out, 'line')} more" if excerpt.left_out else ""
-    typer.echo(f"\n{excerpt.place}  {excerpt.name}")
+    more = f", without its last {counted(excerpt.left_out, 'line')}" if excerpt.left_out else ""
+    typer.echo(f"\n{excerpt.place}  {excerpt.name}{more}")
     code = "\n".join(excerpt.lines)
     if is_terminal(sys.stdout):
         Console().print(Syntax(code, "python", background_color="default"))
     else:
         typer.echo(code)
-    if more:
-        typer.echo(more)
 
 
 def _show_trace(engine: str) -> None:
@@ -79,5 +77,5 @@ def _show_trace(engine: str) -> None:
     except MissingPackage as error:
         complain(f"the live trace is left out: {error}")
         return
-    typer.echo("Live: a good page, a slow one, and one that hangs, each asked for just now.")
-    timeline.show(recorded)
+    typer.echo(f"Live: a good page, a slow one, and one that hangs. All of it: cormorant trace -e {engine} --all")
+    timeline.show_essence(recorded)

@@ -127,4 +127,5 @@ class Progress:
         expected = self._expected()
         if expected is None or rate <= 0:
             return None
-        return max(0.0, expected - statistics.done - statistics.duplicates) / rate
+        left = expected - statistics.done - statistics.duplicates
+        return left / rate if left > 0 else None  # a crawl finds more than it was given

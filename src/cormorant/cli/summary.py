@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cormorant.worker import Statistics
 
 MOST_PLACES = 10
+NOT_MODIFIED = 304
 
 # Which line a failure is counted in; a kind that is missing here has a line of its own.
 GROUPS = {
@@ -30,12 +31,13 @@ GROUPS = {
 def fault(statistics: Statistics, written: int) -> str | None:
     """Return what does not add up, or None. Anything but None is a bug of ours, never the user's doing."""
     ended = statistics.ok + statistics.http_errors + sum(statistics.failed.values())
-    total = ended + statistics.duplicates + statistics.not_reached
+    left_out = sum(statistics.left_out.values())
+    total = ended + statistics.duplicates + left_out + statistics.not_reached
     if total != statistics.offered:
         return (
             f"{statistics.offered} were offered but {total} are accounted for (ok {statistics.ok}, http errors "
             f"{statistics.http_errors}, failed {sum(statistics.failed.values())}, duplicate {statistics.duplicates}, "
-            f"not reached {statistics.not_reached})"
+            f"left out {left_out}, not reached {statistics.not_reached})"
         )
     if ended != written:
         return f"{ended} came to an end but {written} were written"
@@ -48,7 +50,8 @@ def verdict(statistics: Statistics, list_ended: bool) -> Exit:
         return Exit.STOPPED
     if statistics.offered and not statistics.ok:
         return Exit.NOTHING
-    return Exit.FAILURES if statistics.http_errors or statistics.failed else Exit.GOOD
+    failed = sum(statistics.failed.values()) - statistics.by_robots  # to keep to robots.txt is a good end
+    return Exit.FAILURES if statistics.http_errors or failed else Exit.GOOD
 
 
 def title(statistics: Statistics, noun: str, unit: str) -> str:
@@ -56,7 +59,8 @@ def title(statistics: Statistics, noun: str, unit: str) -> str:
     seconds = max(statistics.seconds, 1e-9)
     rate = f"{statistics.done / seconds:,.1f} {unit}s/s"
     speed = f", {size_text(statistics.bytes / seconds)}/s" if statistics.bytes else ""
-    return f"{counted(statistics.offered, noun)} in {span_text(statistics.seconds)} ({rate}{speed})"
+    went_on_with = statistics.offered - sum(statistics.left_out.values())
+    return f"{counted(went_on_with, noun)} in {span_text(statistics.seconds)} ({rate}{speed})"
 
 
 def block(statistics: Statistics, head: str, saved: str) -> Text:
@@ -65,6 +69,7 @@ def block(statistics: Statistics, head: str, saved: str) -> Text:
     rows.append(("http error", statistics.http_errors, _counts(_statuses(statistics, 400, 1000)), "yellow"))
     rows += _failures(statistics.failed)
     rows.append(("duplicate", statistics.duplicates, "fetched once", ""))
+    rows.append(("left out", sum(statistics.left_out.values()), _counts(statistics.left_out), ""))
     rows.append(("not reached", statistics.not_reached, "", "yellow"))
     text = Text(head)
     for label, count, detail, style in rows:
@@ -93,7 +98,11 @@ def counted(count: int, noun: str) -> str:
 
 
 def _statuses(statistics: Statistics, least: int, below: int) -> dict[str, int]:
-    return {str(status): count for status, count in statistics.statuses.items() if least <= status < below}
+    return {
+        f"{status} unchanged" if status == NOT_MODIFIED else str(status): count
+        for status, count in statistics.statuses.items()
+        if least <= status < below
+    }
 
 
 def _failures(failed: Mapping[str, int]) -> list[tuple[str, int, str, str]]:
@@ -104,11 +113,15 @@ def _failures(failed: Mapping[str, int]) -> list[tuple[str, int, str, str]]:
     return [(label, sum(kinds.values()), _counts(kinds), "red") for label, kinds in lines.items()]
 
 
-def _counts(counts: dict[str, int]) -> str:
+def _counts(counts: Mapping[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     return "  ".join(f"{name}: {count:,}" for name, count in ordered)
 
 
 def _extras(statistics: Statistics) -> str:
-    pairs = ((statistics.retried, "retries"), (statistics.redirected, "redirects followed"))
+    pairs = (
+        (statistics.retried, "retries"),
+        (statistics.redirected, "redirects followed"),
+        (statistics.services, "robots.txt and sitemaps read"),
+    )
     return "".join(f"; {count:,} {word}" for count, word in pairs if count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -13,29 +14,32 @@ from cormorant.cli.destination import is_terminal
 from cormorant.cli.terminal import neutral
 from cormorant.lab.comparison import Comparison
 from cormorant.lab.report import words
-from cormorant.lab.report.ranking import Group, places, ranked
+from cormorant.lab.report.ranking import LEAST_DIFFERENCE, Group, places, ranked
 
 WIDTH_IN_A_PIPE = 200  # there the table keeps one line per engine
-LOUD = "bold white on red"
+LOUD: Any = {"style": "bold white on red", "markup": False, "highlight": False}
 
 LESSER = ("±", "proc", "first")
 NARROW = 96  # columns of a terminal below which the lesser figures are left to the report
 
 LEGEND = (
-    "±: half the spread of the repeats. CPU: of the whole process tree, for each page. first, 99 %: when that share of "
-    "the good pages was in hand. hung: the longest that good pages waited behind a hung one. lag: from the end of a "
-    "page in its worker until it was in hand. Equal places cannot be told apart."
+    "±: half the range between the quartiles of the repeats. CPU: of the whole process tree, for each page. first, "
+    "99 %: when that share of the good pages was in hand. hung: the longest that good pages waited behind a hung one. "
+    "lag: from the end of a page in its worker until it was in hand. Equal places cannot be told apart: their medians "
+    f"differ by no more than their ± together, or than {LEAST_DIFFERENCE:.0%}."
 )
 
 
 def show(comparison: Comparison) -> None:
-    """Print the table, what is loud, the claims and the caveats to stdout."""
+    """Print what is loud, the table, the claims and the caveats to stdout."""
     console = Console(width=None if is_terminal(sys.stdout) else WIDTH_IN_A_PIPE)
-    order = ranked(comparison)
-    console.print(_table(comparison, order, is_narrow=console.width < NARROW))
-    console.print(LEGEND, style="dim", markup=False)
     for line in words.saturated(comparison):
-        console.print(f"THE ORIGIN WAS SATURATED: {line}", style=LOUD, markup=False)
+        console.print(f"THE ORIGIN WAS SATURATED, its figures are not the engine's: {neutral(line)}", **LOUD)
+    if order := ranked(comparison):
+        console.print(_table(comparison, order, is_narrow=console.width < NARROW))
+        console.print(LEGEND, style="dim", markup=False)
+    if comparison.origin.is_ours:
+        console.print(f"The origin gives, when nothing is late, {words.capacity(comparison.origin)}.", markup=False)
     console.print(neutral(words.result(comparison)), markup=False)
     for caveat in comparison.caveats:
         console.print(f"caveat: {neutral(caveat)}", markup=False, style="dim")
@@ -65,7 +69,7 @@ def _cells(group: Group) -> dict[str, str]:
     return {
         "-c": str(group.concurrency),
         "pages/s": words.rate(middle) if middle else "broke" if group.errors else "none",
-        "±": f"{(max(speeds) - min(speeds)) / 2 / middle:.0%}" if middle and len(speeds) > 1 else "?",
+        "±": f"{group.spread('pages_per_second') / middle:.0%}" if middle and len(speeds) > 1 else "?",
         "CPU": seconds("cpu_seconds_per_page"),
         "memory": words.size(peak) if peak else "-",
         "thr": f"{group.median('threads') or 0:.0f}",

@@ -1,8 +1,9 @@
-"""A trace on the terminal: one line an event, a lane for each job, and who told of what at the end."""
+"""A trace on the terminal: one line an event, a lane for each job, and who told of what at the end; or its essence."""
 
 from __future__ import annotations
 
 import io
+import itertools
 import sys
 from collections.abc import Iterator
 
@@ -17,6 +18,7 @@ from cormorant.lab.trace.events import Event, Trace, What
 
 MOST_EVENTS = 200
 MOST_LANES = 12
+SHORT_WAIT_SECONDS = 0.001
 
 _SIGNS = {
     What.RELEASED: "○",
@@ -39,6 +41,17 @@ _SIGNS = {
     What.SETTLED: "●",
     What.HANDED_OVER: "★",
 }
+_ESSENCE = {
+    What.RELEASED: "released",
+    What.ENTERED: "blocks in libcurl",
+    What.SWITCH_IN: "switch in",
+    What.SWITCH_OUT: "switch out",
+    What.WAITED: "waits",
+    What.DELIVERED: "delivered",
+    What.CANCELLED: "cancelled",
+    What.LEFT: "returns",
+    What.HANDED_OVER: "handed over",
+}
 _COLOURS = ("cyan", "yellow", "magenta", "green", "blue", "red", "bright_cyan", "bright_yellow")
 _WITH_THREAD = (What.BEGAN, What.ENDED)
 
@@ -51,14 +64,20 @@ class _Stdout(Console):
         raise OutputError("the reader of the output left") from sys.exc_info()[1]
 
 
-def show(trace: Trace, *, all_events: bool = False) -> None:
-    """Print the time line of `trace` on stdout: the first `MOST_EVENTS` events, or all of them."""
+def _headed(trace: Trace) -> Console:
+    """Return a console on stdout with the head of a time line on it."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # no sign of ours and no URL may end the command
     console = _Stdout(width=None if is_terminal(sys.stdout) else 1000, highlight=False, markup=False, emoji=False)
     console.print(Text.assemble((_headline(trace), "bold")), soft_wrap=True)
     for note in trace.notes:
         console.print(Text(f"note: {neutral(note)}", "italic"), soft_wrap=True)
+    return console
+
+
+def show(trace: Trace, *, all_events: bool = False) -> None:
+    """Print the time line of `trace` on stdout: the first `MOST_EVENTS` events, or all of them."""
+    console = _headed(trace)
     shown = trace.events if all_events else trace.events[:MOST_EVENTS]
     for line in _lines(trace, shown):
         console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
@@ -68,6 +87,57 @@ def show(trace: Trace, *, all_events: bool = False) -> None:
     console.print(Text("Who told of it:", "bold"))
     for what, sources in trace.sources().items():
         console.print(Text(f"  {_SIGNS[what]:<2} {what:<11}  {', '.join(sources)}", "dim"), soft_wrap=True)
+
+
+def show_essence(trace: Trace) -> None:
+    """Print in a few lines who had the word when: what one job did without a break is one line, and so are waits.
+
+    Waits in vain of less than a millisecond are left out; jobs that begin alike, one after the other, share a line.
+    """
+    console = _headed(trace)
+    events = [event for event in trace.events if event.what in _ESSENCE and not _is_in_vain(event)]
+    turns = [list(turn) for _, turn in itertools.groupby(events, key=lambda event: event.job)]
+    for _, alike in itertools.groupby(turns, key=lambda turn: _alike(trace, turn)):
+        same = list(alike)
+        first = same[0][0]
+        at = first.at - (first.seconds or 0.0 if first.what is What.WAITED else 0.0)
+        jobs = ", ".join(str(turn[0].job) for turn in same)
+        who = "the loop" if first.job is None else f"job{'s' if len(same) > 1 else ''} {jobs}"
+        told = f"{at * 1000:9.2f} ms  {who:<12} {_essence(trace, same[0])}"
+        console.print(Text(told), no_wrap=True, overflow="ellipsis", crop=True)
+    sources = dict.fromkeys(event.heard_from for event in events)
+    console.print(Text(f"Who told of it: {', '.join(sources)}", "dim"), soft_wrap=True)
+
+
+def _is_in_vain(event: Event) -> bool:
+    return event.what is What.WAITED and not event.ready and (event.seconds or 0.0) < SHORT_WAIT_SECONDS
+
+
+def _alike(trace: Trace, turn: list[Event]) -> tuple[str, int | None]:
+    """Return what must be equal of turns on one line."""
+    begins = all(event.what in (What.RELEASED, What.SWITCH_IN, What.SWITCH_OUT) for event in turn)
+    return _essence(trace, turn), None if begins else turn[0].job
+
+
+def _essence(trace: Trace, turn: list[Event]) -> str:
+    """Return in words what one job, or the loop, did without a break."""
+    waits = [event for event in turn if event.what is What.WAITED]
+    if waits:
+        seconds = sum(event.seconds or 0.0 for event in waits)
+        times = "" if len(waits) == 1 else f" {counted(len(waits), 'time')}, together"
+        return f"waits{times} {seconds * 1000:.2f} ms; {waits[-1].ready} ready at last"
+    return ", ".join(_moment(trace, event) for event in turn)
+
+
+def _moment(trace: Trace, event: Event) -> str:
+    words = _ESSENCE[event.what]
+    if event.what in (What.DELIVERED, What.LEFT, What.CANCELLED):
+        return f"{words} {neutral(event.detail)}".rstrip()
+    if event.what is What.ENTERED and event.pid != trace.pid:
+        return f"{words}, in process {event.pid}"
+    if event.what is What.ENTERED and event.thread != trace.thread:
+        return f"{words}, in thread {event.thread}"
+    return words
 
 
 def _headline(trace: Trace) -> str:

@@ -125,7 +125,7 @@ def facts(name: str) -> Facts:
     if name == AUTO:
         raise UsageError(f"{AUTO!r} is for fetch and map; here choose one of {', '.join(FACTS)}")
     if name not in FACTS:
-        raise UsageError(f"no engine {name!r}; choose one of {', '.join(FACTS)}; or {AUTO}, in fetch and map")
+        raise UsageError(f"no engine {name!r}; choose one of {', '.join(FACTS)}; or {AUTO}, in fetch, crawl and map")
     return FACTS[name]
 
 

@@ -248,9 +248,10 @@ class _Heard:
         self._ended = time.monotonic()
 
     def _tell(self) -> None:
-        if self._ended:
+        if self._began and self._ended:  # the hub outlives an engine: this wait may have begun before we listened
             self._rounds.waited(self._began, self._ended, self.ready)
-        self._ended, self.ready = 0.0, 0
+        self._began = self._ended = 0.0
+        self.ready = 0
 
     def close(self) -> None:
         self._tell()

@@ -18,16 +18,17 @@ from typing import Any
 
 from cormorant import engines as rooms
 from cormorant.errors import UsageError
-from cormorant.lab import machine, meters, site, works
+from cormorant.lab import machine, meters, origins, site, works
+from cormorant.lab.caveats import caveats_of
 from cormorant.lab.claims import Verdict, judge
-from cormorant.lab.comparison import Comparison, Origin, Trial, WorkDone
+from cormorant.lab.comparison import Comparison, Origin, Trial
 from cormorant.lab.measures import trial_of
-from cormorant.lab.trial import Broken, Plan, Raw, run
+from cormorant.lab.trial import Broken, Plan
+from cormorant.options import Options
 
 CONCURRENCY = (16, 64)
 REPEAT = 3
 PAGES = 500
-CAPACITY_PAGES = 4000
 
 Told = Callable[[str], None]
 
@@ -61,14 +62,17 @@ def compare(
     The work is `urls`, or `items` for the function `work` (`MODULE:FUNCTION`, importable in a fresh process), or, with
     neither, the embedded site's mixed list of `pages` pages. `concurrency` may be several; `timeout` is seconds for
     each job; `claims` has the folklore judged as well. `told` hears one line about each trial. A trial that breaks is
-    one with an `error`. KeyboardInterrupt ends the trials; what was measured so far is returned.
+    one with an `error`. KeyboardInterrupt ends the trials; what was measured so far is returned, and when nothing was,
+    it is raised.
 
-    Raises UsageError for an engine, function or number that cannot be, MissingPackage without psutil or granian.
+    Raises UsageError for an engine, function, item or number that cannot be, MissingPackage without psutil or granian.
     """
     meters.process()  # says what is missing, before anything is started
+    works.refuse_mixed(urls, work, items)
     chosen, caveats = _chosen(engines)
-    widths = (concurrency,) if isinstance(concurrency, int) else tuple(concurrency or CONCURRENCY)
+    widths = _widths(concurrency)
     _at_least_one(repeat=repeat, pages=pages, **{f"concurrency {width}": width for width in widths})
+    _refuse_limits(timeout, per_host)
     with contextlib.ExitStack() as stack:
         origin: site.Site | None = None
         if work is not None:
@@ -80,8 +84,8 @@ def compare(
         else:
             origin = stack.enter_context(site.running(works.embedded_workload(pages, seed)))
             given = works.of_site(origin, timeout, per_host)
-        contests = _contests(chosen, widths)
-        facts = _capacity(origin) if origin is not None else Origin(name=given.origin, is_ours=False)
+        contests, lowered = _contests(chosen, widths, given.done.jobs)
+        facts = origins.measured(origin) if origin is not None else Origin(name=given.origin, is_ours=False)
         trials = sorted(_trials(contests, given, repeat, seed, origin, told or _silent), key=_in_order)
     stopped = len(trials) < len(contests) * repeat
     verdicts, cut_short = _judged(told or _silent) if claims and not stopped else ([], False)
@@ -93,7 +97,7 @@ def compare(
         work=given.done,
         origin=facts,
         stopped=stopped or cut_short,
-        caveats=[*caveats, *caveats_of(trials, facts, given.done)],
+        caveats=[*caveats, *lowered, *caveats_of(trials, facts, given.done)],
         trials=trials,
         claims=verdicts,
     )
@@ -124,25 +128,57 @@ def _silent(_line: str) -> None:
     """Tell nobody."""
 
 
+def _widths(concurrency: int | Sequence[int] | None) -> tuple[int, ...]:
+    if concurrency is None:
+        return CONCURRENCY
+    widths = (concurrency,) if isinstance(concurrency, int) else tuple(concurrency)
+    if not widths or not all(isinstance(width, int) for width in widths):
+        raise UsageError(f"concurrency is {concurrency!r}; give a whole number or several: concurrency=[50, 500]")
+    return widths
+
+
 def _at_least_one(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
             raise UsageError(f"{name} is {number}; give 1 or more")
 
 
+def _refuse_limits(timeout: float | None, per_host: int | None) -> None:
+    """Raise UsageError for limits that no trial could be run with."""
+    given = {"timeout": timeout, "per_host": per_host}
+    Options.of({name: value for name, value in given.items() if value is not None})
+
+
 def _chosen(engines: Sequence[str] | None) -> tuple[list[str], list[str]]:
     """Return the engines to try and what to say of those that are not here."""
+    if isinstance(engines, str):
+        raise UsageError(f"engines is one string; give a list: engines=[{engines!r}]")
     if engines is not None:
+        if not engines:
+            raise UsageError(f"no engine to compare; name some of {', '.join(rooms.names())}, or none for all")
         return [rooms.require(name).name for name in dict.fromkeys(engines)], []
     lines = {name: rooms.missing(name) for name in rooms.names()}
     caveats = [f"{name} is not installed and was left out: {line}" for name, line in lines.items() if line]
     return [name for name, line in lines.items() if line is None], caveats
 
 
-def _contests(engines: Sequence[str], widths: Sequence[int]) -> list[Contest]:
-    """Return who competes; an engine that has one job at once does so once."""
-    found = (Contest(name, min(width, rooms.facts(name).most_at_once or width)) for width in widths for name in engines)
-    return list(dict.fromkeys(found))
+def _contests(engines: Sequence[str], widths: Sequence[int], jobs: int) -> tuple[list[Contest], list[str]]:
+    """Return who competes, each once at a width it really has, and what to say of widths that were lowered."""
+    found: list[Contest] = []
+    lowered: dict[tuple[int, int], list[str]] = {}
+    for width in widths:
+        for name in engines:
+            asked = min(width, rooms.facts(name).most_at_once or width)
+            real = min(rooms.width(name, asked), jobs)
+            found.append(Contest(name, real))
+            if real < asked:
+                lowered.setdefault((asked, real), []).append(name)
+    said = [
+        f"{', '.join(names)}: {asked} at once became {real}, because "
+        + (f"there are only {jobs} jobs." if real == jobs else "this process may open no more files (`ulimit -n`).")
+        for (asked, real), names in lowered.items()
+    ]
+    return list(dict.fromkeys(found)), said
 
 
 def _able(engines: Sequence[str], given: works.Work) -> tuple[list[str], list[str]]:
@@ -172,6 +208,8 @@ def _trials(
                 yield _trial(contest, given, number, origin)
                 done += 1
     except KeyboardInterrupt:
+        if not done:
+            raise
         told(f"stopped after {done} of {len(contests) * repeat} trials; what was measured is kept")
 
 
@@ -193,7 +231,7 @@ def _trial(contest: Contest, given: works.Work, number: int, origin: site.Site |
         work=given.function,
     )
     try:
-        raw, sampler, cores = _beside(plan, origin)
+        raw, sampler, cores = origins.beside(plan, origin)
     except Broken as broken:
         return Trial(engine=contest.engine, concurrency=contest.concurrency, repeat=number, error=str(broken))
     return trial_of(
@@ -201,72 +239,6 @@ def _trial(contest: Contest, given: works.Work, number: int, origin: site.Site |
         sampler.peak(raw.began, raw.ended, raw.after),
         engine=contest.engine,
         repeat=number,
-        timeout_seconds=given.done.timeout_seconds,
         keep_phases=number == 1,
         cores=cores,
     )
-
-
-def _beside(plan: Plan, origin: site.Site | None) -> tuple[Raw, meters.Sampler, float | None]:
-    """Run a trial and see how much of a core our origin used in its measured part."""
-    if origin is None:
-        return *run(plan), None
-    with meters.CpuOf(origin.pid) as used:
-        raw, sampler = run(plan)
-    return raw, sampler, used.cores_between(raw.began, raw.ended)
-
-
-def _capacity(origin: site.Site) -> Origin:
-    """Measure what the origin gives when nothing is late: the fastest engine on plain pages, in a fresh process."""
-    jobs = [f"http://127.0.0.1:{origin.port}/bytes/10240?{number}" for number in range(CAPACITY_PAGES)]
-    plan = Plan(engine="greenlet", concurrency=64, jobs=jobs, warm_up=jobs[:100], timeout_seconds=30.0, per_host=0)
-    before = meters.cpu_seconds_of(origin.pid)
-    raw, _ = run(plan)
-    cpu = meters.cpu_seconds_of(origin.pid) - before
-    return Origin(
-        name="the embedded site (granian) on loopback",
-        is_ours=True,
-        capacity_pages_per_second=len(jobs) / (raw.ended - raw.began),
-        cpu_seconds_per_page=cpu / (len(jobs) + len(plan.warm_up)),
-    )
-
-
-# --- what must be said of them ---
-
-
-def caveats_of(trials: Sequence[Trial], origin: Origin, work: WorkDone) -> list[str]:
-    """Return what a reader must know before the figures."""
-    found = [*_differences(trials), *_errors(trials), *_about(trials, origin, work)]
-    if origin.is_ours:
-        found.append("The origin is on the same machine and takes its share of the cores; loopback has no distance.")
-    else:
-        found.append("The origin is not ours: its speed, its limits and the network between are in every figure.")
-    return found
-
-
-def _differences(trials: Sequence[Trial]) -> list[str]:
-    """Say when engines came to other ends over the same work."""
-    ends = {(trial.ok, trial.http_errors, *sorted(trial.failed.items())) for trial in trials if trial.error is None}
-    if len(ends) < 2:
-        return []
-    told = "; ".join(sorted({_ends(trial) for trial in trials if trial.error is None}))
-    return [f"The engines did not come to the same ends: {told}."]
-
-
-def _ends(trial: Trial) -> str:
-    failed = "".join(f", {count} {kind}" for kind, count in sorted(trial.failed.items()))
-    return f"{trial.engine} at {trial.concurrency}: {trial.ok} ok, {trial.http_errors} http errors{failed}"
-
-
-def _errors(trials: Sequence[Trial]) -> list[str]:
-    broken = [trial for trial in trials if trial.error is not None]
-    return [f"{trial.engine} at {trial.concurrency}, repeat {trial.repeat}, broke: {trial.error}" for trial in broken]
-
-
-def _about(trials: Sequence[Trial], origin: Origin, work: WorkDone) -> Iterator[str]:
-    if any(trial.loop == "uvloop" for trial in trials):
-        yield "uvloop does not tell of its rounds: rounds and ready descriptors are not measured for asyncio."
-    if len({trial.repeat for trial in trials}) < 2:
-        yield "One repeat only: no spread is known, and no place in the ranking is sure."
-    if work.per_host and not origin.is_ours:
-        yield f"At most {work.per_host} at once to one host: with few hosts the list sets the speed, not the engine."

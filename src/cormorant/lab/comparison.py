@@ -45,21 +45,24 @@ class WorkDone(msgspec.Struct, frozen=True, kw_only=True):
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """The server that was asked. Of a stranger's nothing but the name is known.
 
-    `capacity_pages_per_second` is what it gave to the fastest engine when nothing was late; `cpu_seconds_per_page` is
-    its own cost there.
+    `capacity_pages_per_second` is what it gave to the fastest engine when nothing was late, `capacity_cores` what it
+    used of one core meanwhile: with far less than one, the engine was the limit and the capacity is at least that.
+    `cpu_seconds_per_page` is its own cost there.
     """
 
     name: str
     is_ours: bool
     capacity_pages_per_second: float | None = None
+    capacity_cores: float | None = None
     cpu_seconds_per_page: float | None = None
 
 
 class Phases(msgspec.Struct, frozen=True, kw_only=True):
     """Pages of one trial as columns, in the order of their beginning; seconds from the start of the trial.
 
-    `began_at` is when the job began in its worker, `handed_over_at` when the caller had the outcome; the phases
-    follow each other from `began_at` (the last hop's, as libcurl timed them; all 0.0 for a function of the user's).
+    `began_at` is when the job began in its worker (when it was let go, for one that was ended from outside),
+    `ended_at` when it ended there, `handed_over_at` when the caller had the outcome. The phases follow each other from
+    `began_at` (the last hop's, as libcurl timed them; all 0.0 for a function of the user's).
     `end` is ok, http_error or the kind of the failure.
     """
 
@@ -80,8 +83,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
     `pages_per_second` are good outcomes until the last good one was handed over: a hung page at the end keeps nobody
     from reading. `waited_behind_hung_seconds` is the longest stretch with a hung page under way in which no good page
-    was handed over, less the own time of the page that ended it. `origin_cores` is the share of one core that
-    our origin used during the trial.
+    was handed over, less the own time of the page that ended it. `most_in_flight` is how many jobs were under way at
+    one instant at the most, which `bytes_per_page_in_flight` divides by. `origin_cores` is what our origin used of one
+    core in its busiest stretch until the last good page was handed over: a quarter of that time, 0.1 s at the least.
     """
 
     engine: str
@@ -122,6 +126,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
     peak_rss_bytes: int | None = None
     peak_pss_bytes: int | None = None
+    most_in_flight: int | None = None
     bytes_per_page_in_flight: float | None = None
     threads: int | None = None
     processes: int | None = None

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from cormorant.errors import MissingPackage
 
 INSTALL = "measuring a process tree needs psutil: pip install 'cormorant[lab]'"
 LEAST_PERIOD_SECONDS = 0.05
+CPU_PERIOD_SECONDS = 0.02
+LEAST_STRETCH_SECONDS = 0.1  # below it the ticks of a scheduler, and a burst of one round, are all one sees
 COST_SHARE = 20  # a sample may cost one part in so many of the time between two
 
 
@@ -73,17 +76,6 @@ def usage() -> Usage:
             switches = _switches(child)
             voluntary, involuntary = voluntary + switches[0], involuntary + switches[1]
     return Usage(user, system, voluntary, involuntary)
-
-
-def cpu_seconds_of(pid: int) -> float:
-    """Return user and system seconds of another process, its own children included."""
-    measured = process(pid)
-    total = 0.0
-    for each in (measured, *measured.children(recursive=True)):
-        with _gone_is_gone():
-            times = each.cpu_times()
-            total += times.user + times.system
-    return total
 
 
 def _switches(child: Any) -> tuple[int, int]:
@@ -178,7 +170,7 @@ class CpuOf:
     """Notes the CPU time of one other process while a block lasts, so that its share between two instants is known."""
 
     def __init__(self, pid: int) -> None:
-        self._pid = pid
+        self._clock = _cpu_clock(pid)
         self._seen: list[tuple[float, float]] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -194,20 +186,49 @@ class CpuOf:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._ended.is_set():
+        while True:
             with _gone_is_gone():
-                self._seen.append((time.monotonic(), cpu_seconds_of(self._pid)))
-            self._ended.wait(LEAST_PERIOD_SECONDS)
+                self._seen.append((time.monotonic(), self._clock()))
+            if self._ended.wait(CPU_PERIOD_SECONDS):
+                return
 
-    def cores_between(self, began: float, ended: float) -> float | None:
-        """Return how many cores it used between two instants, as far as they were seen; None when they were not."""
-        within = [
-            seen for seen in self._seen if began - LEAST_PERIOD_SECONDS <= seen[0] <= ended + LEAST_PERIOD_SECONDS
-        ]
-        if len(within) < 2:
-            return None
-        (first, before), (last, after) = within[0], within[-1]
-        return (after - before) / (last - first)
+    def busiest(self, began: float, ended: float) -> float | None:
+        """Return the most cores it used within a stretch between two instants; None when too little was seen.
+
+        The stretch is a quarter of the time, `LEAST_STRETCH_SECONDS` at the least: so neither a moment nor a long idle
+        end decides.
+        """
+        seen = [each for each in self._seen if began - CPU_PERIOD_SECONDS <= each[0] <= ended + CPU_PERIOD_SECONDS]
+        return busiest(seen, max(LEAST_STRETCH_SECONDS, (ended - began) / 4))
+
+    def seconds(self) -> float:
+        """Return the CPU seconds from the first look to the last."""
+        return self._seen[-1][1] - self._seen[0][1] if self._seen else 0.0
+
+
+def busiest(seen: Sequence[tuple[float, float]], stretch: float) -> float | None:
+    """Return the highest rate over any `stretch` seconds of (instant, CPU seconds); over all when they are fewer."""
+    if len(seen) < 2:
+        return None
+    highest, end = None, 0
+    for at, used in seen:
+        while end < len(seen) and seen[end][0] - at < stretch:
+            end += 1
+        if end == len(seen):
+            break
+        rate = (seen[end][1] - used) / (seen[end][0] - at)
+        highest = rate if highest is None else max(highest, rate)
+    (first, before), (last, after) = seen[0], seen[-1]
+    return (after - before) / (last - first) if highest is None else highest
+
+
+def _cpu_clock(pid: int) -> Callable[[], float]:
+    """Return what tells the CPU seconds of a process, children left out: on Linux to the nanosecond."""
+    if sys.platform == "linux":
+        clock = (~pid << 3) | 2  # as clock_getcpuclockid(3) makes it: linux/posix-timers.h, MAKE_PROCESS_CPUCLOCK
+        return lambda: time.clock_gettime(clock)
+    measured = process(pid)
+    return lambda: sum(measured.cpu_times()[:2])
 
 
 def cores() -> int:

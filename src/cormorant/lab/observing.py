@@ -8,6 +8,7 @@ before the real scheduler sees the value. Engines, transport and scheduler know 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import threading
 import time
@@ -85,6 +86,14 @@ class JobTimes:
         self.rounds = rounds
         self.jobs: dict[int, Times] = {}
         self._keep_values = keep_values
+
+    def most_at_once(self) -> int:
+        """Return how many jobs were under way at one instant, at the most; each hop of a redirect is a job."""
+        steps: list[tuple[float, int]] = []
+        for job in self.jobs.values():
+            began, ended = (job.span.began_at, job.span.ended_at) if job.span else (job.released_at, job.settled_at)
+            steps += (began, 1), (ended, -1)
+        return max(itertools.accumulate(step for _, step in sorted(steps)), default=0)
 
     def work(self, work: Work) -> Work:
         """Time the work where it runs."""

@@ -8,7 +8,6 @@ run, in which an observer notes the instants of every job. At the end it answers
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib.util
 import os
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from cormorant.errors import CormorantError
-from cormorant.lab import meters
+from cormorant.lab import fresh, meters
 from cormorant.lab.observing import JobTimes
 from cormorant.messages import Failure, Page, Request, Result
 from cormorant.options import Options
@@ -55,11 +54,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Row(msgspec.Struct, frozen=True, array_like=True):
     """One outcome: how it ended and its instants, seconds from the start of the run; None where there were none.
 
-    `phases` are dns, connect, TLS, first byte and body of the last hop.
+    `released_at`, `began_at`, `ended_at` and `phases` (dns, connect, TLS, first byte, body) are those of the last hop.
+    A line that is no URL was never released; a job that was ended from outside told nobody when it began.
     """
 
     name: str
     end: str
+    released_at: float | None
     began_at: float | None
     ended_at: float | None
     handed_over_at: float
@@ -79,6 +80,7 @@ class Raw(msgspec.Struct, frozen=True, kw_only=True):
     before: meters.Sample
     after: meters.Sample
     rows: list[Row]
+    most_in_flight: int
     loop_rounds: int | None = None
     ready: int | None = None
 
@@ -92,36 +94,21 @@ class Broken(CormorantError):
 
 def run(plan: Plan) -> tuple[Raw, meters.Sampler]:
     """Run a trial to its end in a fresh process. Raises Broken when it cannot be, or lasts too long."""
-    # The child finds modules where we do, as multiprocessing's spawn does it.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-    child = subprocess.Popen(
-        [sys.executable, "-m", "cormorant.lab.trial"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        start_new_session=True,  # Ctrl-C is for the one who measures
-    )
-    sampler = meters.Sampler(child.pid)
-    try:
-        out, err = child.communicate(msgspec.json.encode(plan), timeout=plan.deadline_seconds)
-    except subprocess.TimeoutExpired:
-        raise Broken(f"not over after {plan.deadline_seconds:g} s") from None
-    finally:
-        sampler.close()
-        _end(child)
+    with fresh.running("cormorant.lab.trial", stdin=subprocess.PIPE) as child:
+        sampler = meters.Sampler(child.pid)
+        try:
+            out, err = child.communicate(msgspec.json.encode(plan), timeout=plan.deadline_seconds)
+        except subprocess.TimeoutExpired:
+            raise Broken(f"not over after {plan.deadline_seconds:g} s") from None
+        finally:
+            sampler.close()
     if child.returncode:
         said = err.decode(errors="replace").strip().splitlines()
         raise Broken(said[-1] if said else f"ended with exit code {child.returncode}")
-    return msgspec.json.decode(out, type=Raw), sampler
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a child that is still there, with its whole group: it leads one of its own."""
-    if child.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, 9)
-        child.communicate()
+    try:
+        return msgspec.json.decode(out, type=Raw), sampler
+    except msgspec.MsgspecError:
+        raise Broken("ended with exit code 0 before it was over; did the function end the process?") from None
 
 
 # --- in the fresh process ---
@@ -203,6 +190,7 @@ def _measured(plan: Plan, startup: float) -> Raw:
         before=before,
         after=after,
         rows=list(_rows(notes, times, began)),
+        most_in_flight=times.most_at_once(),
         loop_rounds=rounds.count if rounds else None,
         ready=rounds.ready if rounds else None,
     )
@@ -240,12 +228,14 @@ def _note(outcome: Page | Failure | Result) -> _Note:
 
 
 def _rows(notes: list[_Note], times: JobTimes, began: float) -> Iterator[Row]:
-    last = {_key(job.argument, ticket): job.span for ticket, job in times.jobs.items()}
+    last = {_key(job.argument, ticket): job for ticket, job in times.jobs.items()}
     for note in notes:
-        span = last.get(note.key)
+        job = last.get(note.key)
+        span = job.span if job else None
         yield Row(
             name=note.name,
             end=note.end,
+            released_at=job.released_at - began if job else None,
             began_at=span.began_at - began if span else None,
             ended_at=span.ended_at - began if span else None,
             handed_over_at=note.at - began,

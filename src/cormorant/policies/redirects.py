@@ -14,16 +14,16 @@ import msgspec
 
 from cormorant import urls
 from cormorant.errors import BadURL
-from cormorant.messages import Failure, Kind, Page, Redirect, Request, failed
+from cormorant.messages import REDIRECTS, Failure, Headers, Kind, Page, Redirect, Request, failed
 
-FOLLOWED = frozenset((301, 302, 303, 307, 308))
 CARRIED_ACROSS_ORIGINS = frozenset(("accept", "accept-language", "user-agent"))
+ABOUT_THIS_URL = frozenset(("if-none-match", "if-modified-since"))  # a validator of one URL says nothing of another
 ABOUT_THE_BODY = frozenset(("content-encoding", "content-language", "content-location", "content-type"))
 
 
 def points_elsewhere(page: Page) -> bool:
     """Return whether `page` is a redirect rather than an end in itself."""
-    return page.status in FOLLOWED and page.header("location") is not None
+    return page.status in REDIRECTS and page.header("location") is not None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Redirects:
 
     def next(self, request: Request, page: Page) -> Request | Failure | None:
         """Return the next hop, the failure it ends in, or None when `page` is an end in itself."""
-        location = page.header("location") if page.status in FOLLOWED else None
+        location = page.header("location") if page.status in REDIRECTS else None
         if location is None:
             return None
         if len(request.redirects) >= self.limit:
@@ -57,8 +57,9 @@ def _hop(request: Request, page: Page, target: str, seconds_left: float) -> Requ
     if becomes_get or (page.status in (301, 302) and method == "POST"):
         method, body = "GET", None
         headers = tuple(pair for pair in headers if pair[0].lower() not in ABOUT_THE_BODY)
+    headers = tuple(pair for pair in headers if pair[0].lower() not in ABOUT_THIS_URL) if headers else headers
     if urls.origin(target) != urls.origin(request.target):
-        headers = tuple(pair for pair in headers if pair[0].lower() in CARRIED_ACROSS_ORIGINS)
+        headers = carried_across_origins(headers)
     hop = Redirect(url=request.target, status=page.status, seconds=page.timings.total)
     return msgspec.structs.replace(
         request,
@@ -69,6 +70,11 @@ def _hop(request: Request, page: Page, target: str, seconds_left: float) -> Requ
         seconds=seconds_left,
         redirects=(*request.redirects, hop),
     )
+
+
+def carried_across_origins(headers: Headers) -> Headers:
+    """Return those of a user's headers that strangers may see."""
+    return tuple(pair for pair in headers if pair[0].lower() in CARRIED_ACROSS_ORIGINS)
 
 
 def _as_utf8(value: str) -> str:

@@ -18,12 +18,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cormorant.content import charset
-from cormorant.messages import Failure, Headers, Kind, Outcome, Redirect, Result, Timings
+from cormorant.messages import Failure, Found, Headers, Kind, Outcome, Page, Redirect, Result, Timings
 
 LONGEST_REPR = 10_000
 
 # Valid inside a JSON string, but many readers (str.splitlines) take them for the end of a line.
 _LINE_BREAKS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
+# Fields of an outcome that its record holds unchanged.
+_AS_THEY_ARE = ("url", "status", "input", "line", "final_url", "attempts", "ip", "http_version", "data")
 
 
 class Record(msgspec.Struct, kw_only=True, gc=False):
@@ -52,6 +54,7 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
     timings: Timings
     ip: str | None
     http_version: str | None
+    found: Found | None
     truncated: bool
     data: Any
 
@@ -92,6 +95,7 @@ def without_body(outcome: Outcome) -> Record:
         timings=outcome.timings,
         ip=outcome.ip,
         http_version=outcome.http_version,
+        found=outcome.found,
         truncated=outcome.truncated,
         data=outcome.data,
     )
@@ -113,9 +117,9 @@ def line(outcome: Outcome | Result) -> bytes:
 def encode(record: Record | Result) -> bytes:
     """Write `record` as a line of JSON with its line feed. Never raises for what the record holds."""
     try:
-        text = _json(record)
+        text = json_of(record)
     except Exception:  # the user's own value, in as many ways as there are values
-        text = _json(_without_strangers(record))
+        text = json_of(_without_strangers(record))
     for character, escape in _LINE_BREAKS:
         if character[:1] in text:  # looking for one byte is 50 times as fast, and most pages have none
             text = text.replace(character, escape)
@@ -130,6 +134,51 @@ def body(record: Mapping[str, Any]) -> bytes | None:
     return None if text is None else charset.encode(text, record["charset"])
 
 
+def outcome(record: Mapping[str, Any], content: bytes | None) -> Outcome:
+    """Return the page or failure that `record`, read back, was made of; `content` are the bytes of its body.
+
+    `fetched_at` has lost what is less than a millisecond. Raises KeyError, TypeError or ValueError for what is no
+    record of ours.
+    """
+    fields: dict[str, Any] = {name: record[name] for name in _AS_THEY_ARE}
+    fields |= {
+        "headers": tuple((name, value) for name, value in record["headers"]),
+        "body": content or b"",
+        "redirects": tuple(msgspec.convert(redirect, Redirect) for redirect in record["redirects"]),
+        "fetched_at": _epoch(record["fetched_at"]),
+        "timings": msgspec.convert(record["timings"], Timings),
+        "found": None if record.get("found") is None else msgspec.convert(record["found"], Found),
+    }
+    if record["kind"] is None:
+        return Page(**fields)
+    return Failure(kind=Kind(record["kind"]), message=record["message"] or "", phase=record["phase"], **fields)
+
+
+def presentable(outcome: Outcome) -> Record:
+    """Describe an outcome but for its body, with `data` that can be JSON: for sinks whose records are no JSON."""
+    record = without_body(outcome)
+    record.charset = charset_of(outcome)
+    if record.data is None:
+        return record
+    try:
+        json_of(record.data)
+    except Exception:
+        stranger = _without_strangers(record)
+        assert isinstance(stranger, Record)
+        return stranger
+    return record
+
+
+def json_of(value: Any) -> bytes:
+    """Write a value as JSON, with lone surrogates as escapes. Raises what the user's values raise."""
+    try:
+        return msgspec.json.encode(value)
+    except (UnicodeEncodeError, OverflowError):  # lone surrogates (only \u escapes can carry them), huge integers
+        return json.dumps(msgspec.to_builtins(value, str_keys=True), allow_nan=False, separators=(",", ":")).encode(
+            "ascii"
+        )
+
+
 def _utc(seconds: float) -> str | None:
     """Write an instant as ISO 8601 in UTC with milliseconds; None for 0.0, which means that nothing was fetched."""
     if not seconds:
@@ -138,13 +187,8 @@ def _utc(seconds: float) -> str | None:
     return f"{instant.isoformat(timespec='milliseconds')[:-6]}Z"
 
 
-def _json(record: Record | Result) -> bytes:
-    try:
-        return msgspec.json.encode(record)
-    except (UnicodeEncodeError, OverflowError):  # lone surrogates (only \u escapes can carry them), huge integers
-        return json.dumps(msgspec.to_builtins(record, str_keys=True), allow_nan=False, separators=(",", ":")).encode(
-            "ascii"
-        )
+def _epoch(instant: str | None) -> float:
+    return datetime.datetime.fromisoformat(instant).timestamp() if instant else 0.0
 
 
 def _without_strangers(record: Record | Result) -> Record | Result:

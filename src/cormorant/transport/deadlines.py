@@ -22,6 +22,7 @@ from cormorant.options import Options
 from cormorant.transport.exchange import Connections, Exchange
 
 HELD_UP_SECONDS = 0.05  # a loop that comes later than this was held up
+LOOK_AGAIN_SECONDS = 0.001  # libcurl's least timeout
 NEVER_MS = 2**31 - 1  # 0 would be libcurl's own 300 s
 # Before 8.16 libcurl tries one address of a name after the other and gives each half of the connect timeout's rest:
 # there it must know the real one, and a pause longer than that still counts.
@@ -52,6 +53,12 @@ class TimedExchange(Exchange):
         self.is_ending = True
         self.curl.setopt(pycurl.TIMEOUT_MS, 1)
 
+    def end_later(self) -> None:
+        """Take `end_now` back: libcurl counts no time."""
+        if self.is_ending:
+            self.is_ending = False
+            self.curl.setopt(pycurl.TIMEOUT_MS, 0)
+
 
 class Deadlines:
     """Knows which hops are late. O(1) a hop: an exchange stays listed while it is used again and again.
@@ -72,9 +79,7 @@ class Deadlines:
         exchange.pauses_before = pauses = self.pauses
         began = exchange.began - pauses
         exchange.is_spared = False
-        if exchange.is_ending:
-            exchange.is_ending = False
-            exchange.curl.setopt(pycurl.TIMEOUT_MS, 0)
+        exchange.end_later()
         exchange.ends_at = due = began + exchange.request.seconds
         connects_by = began + self._connect_seconds - exchange.name_seconds
         if connects_by < due:
@@ -82,6 +87,18 @@ class Deadlines:
         exchange.connects_by = due
         if due < exchange.listed_at:
             self._list(exchange, due)
+
+    def go_on(self, exchange: TimedExchange, began: float, name_seconds: float) -> None:
+        """Count on for a hop that was loaded anew: its time runs from its first load, `began`."""
+        exchange.began, exchange.name_seconds = began, name_seconds
+        exchange.end_later()
+        due = max(exchange.due_at(), time.monotonic() - self.pauses)
+        if due < exchange.listed_at:
+            self._list(exchange, due)
+
+    def look_again(self, exchange: TimedExchange) -> None:
+        """List a late hop once more: libcurl, whose clock began after ours, did not end it yet."""
+        self._list(exchange, time.monotonic() - self.pauses + LOOK_AGAIN_SECONDS)
 
     def _list(self, exchange: TimedExchange, at: float) -> None:
         exchange.listed_at = at
@@ -125,7 +142,7 @@ class Deadlines:
 def without_pauses(outcome: Outcome, seconds: float) -> Outcome:
     """Return the outcome with the `seconds` it really had; what libcurl saw beyond them goes from the last phases."""
     times = outcome.timings
-    excess = max(0.0, times.total - seconds)
+    excess = max(0.0, times.total - max(0.0, seconds))
     shorter = {"total": times.total - excess}
     for phase in ("body", "first_byte", "tls", "connect"):
         took = getattr(times, phase)

@@ -20,11 +20,11 @@ import msgspec
 import pycurl
 
 from cormorant.interfaces import Deliver, Loop
-from cormorant.messages import Failure, Kind, Request, Timings
+from cormorant.messages import Kind, Purpose, Request
 from cormorant.options import Options
 from cormorant.transport.deadlines import Deadlines, TimedExchange, without_pauses
 from cormorant.transport.exchange import Connections, ca_options
-from cormorant.transport.resolver import Question, Resolved, Resolver, dialled, lookup
+from cormorant.transport.resolver import Question, Resolved, Resolver, address_page, dialled, lookup, no_address
 from cormorant.urls import origin
 
 Hop: TypeAlias = tuple[TimedExchange, int]  # a handle, and which of its loads
@@ -70,7 +70,7 @@ class EventedCurl:
         if name is None or self._options.proxy:  # a proxy looks names up itself
             return self._begin(request, deliver)
         known = self._resolver.kept(name) if self._resolver is not None else None
-        if known is not None and known.addresses:
+        if known is not None and known.addresses and request.purpose is not Purpose.ADDRESS:
             return self._begin(request, deliver, (host, port, known.addresses))
         named = _Named()
         named.question = Question(name, partial(self._on_resolved, named, request, deliver, port))
@@ -163,6 +163,9 @@ class EventedCurl:
         if any(self._is_running(hop) for hop in hops):  # without a socket of its own: libcurl has to look at all
             self._multi.perform()
             self._end_what_libcurl_ended()
+        for hop in hops:  # libcurl began it less than its millisecond ago
+            if self._is_running(hop):
+                self._deadlines.look_again(hop[0])
         if not self._closed:
             self._wish()
 
@@ -179,16 +182,22 @@ class EventedCurl:
             outcome = without_pauses(outcome, self._deadlines.seconds_of(exchange))
         self._multi.remove_handle(exchange.curl)
         if exchange.must_be_made_again:
-            exchange.load(exchange.request)
-            exchange.use_fresh_connection(True)
-            self._running[exchange.curl] = exchange
-            self._multi.add_handle(exchange.curl)
+            self._make_again(exchange)
             return
         exchange.use_fresh_connection(False)
         deliver, exchange.deliver = exchange.deliver, None
         self._idle.append(exchange)
         assert deliver is not None
         deliver(outcome)
+
+    def _make_again(self, exchange: TimedExchange) -> None:
+        """Start a hop once more, on a new connection; its time is the one it had."""
+        began, name_seconds = exchange.began, exchange.name_seconds
+        exchange.load(exchange.request)
+        exchange.use_fresh_connection(True)
+        self._deadlines.go_on(exchange, began, name_seconds)
+        self._running[exchange.curl] = exchange
+        self._multi.add_handle(exchange.curl)
 
     # --- names ---
 
@@ -206,26 +215,16 @@ class EventedCurl:
     ) -> None:
         """Go on with a hop whose name was looked up, within what is left of its time."""
         left = request.seconds - waited
+        if resolved.addresses and request.purpose is Purpose.ADDRESS:
+            deliver(address_page(request, resolved.addresses, waited))
+            return
         if resolved.addresses and left > 0:
             host = dialled(origin(request.target))[0]
             rest = msgspec.structs.replace(request, seconds=left)
             named.hop = self._begin(rest, deliver, (host, port, resolved.addresses), waited)
             return
-        deliver(
-            Failure(
-                kind=Kind.TIMEOUT if resolved.is_late or resolved.addresses else Kind.DNS,
-                message=resolved.problem or f"Resolving took {waited:.1f} s",
-                phase="dns",
-                url=request.url,
-                input=request.input,
-                line=request.line,
-                final_url=request.target,
-                attempts=request.attempts,
-                redirects=request.redirects,
-                fetched_at=time.time(),
-                timings=Timings(dns=waited, total=waited),
-            )
-        )
+        kind = Kind.TIMEOUT if resolved.is_late or resolved.addresses else Kind.DNS
+        deliver(no_address(request, kind, resolved.problem or f"Resolving took {waited:.1f} s", waited))
 
     # --- what libcurl wants of the loop; called inside libcurl ---
 

@@ -104,6 +104,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_asked_at",
         "_chunks",
         "_connection",
         "_connections",
@@ -119,8 +120,8 @@ class Exchange:
         "_loaded_seconds",
         "_max_body",
         "_no_body",
+        "_options",
         "_plain",
-        "_queued",
         "_refusal",
         "_surplus",
         "_told",
@@ -144,8 +145,8 @@ class Exchange:
         self._head: list[bytes] = []
         self._chunks: list[bytes] = []
         self._guarded = not options.allow_private
-        self._max_body = options.max_body
-        self._no_body = options.no_body
+        self._options = options
+        self._max_body: int | None = None  # that of the request loaded; None: as the options say
         self._loaded_headers: Headers = ()
         self._loaded_seconds = 0.0
         self._plain = True
@@ -155,7 +156,7 @@ class Exchange:
         self.is_interrupted = False
         self.loads = 0
         self.name_seconds = 0.0
-        self._queued = self._fetched_at = self.began = 0.0
+        self._asked_at = self._fetched_at = self.began = 0.0
         self._set_up(options)
 
     def _set_up(self, options: Options) -> None:
@@ -173,7 +174,6 @@ class Exchange:
         put(SUPPRESS_CONNECT_HEADERS, 1)
         put(pycurl.MAXLIFETIME_CONN, MAX_CONNECTION_AGE_SECONDS)
         put(pycurl.CONNECTTIMEOUT_MS, _milliseconds(options.connect_timeout))
-        put(pycurl.MAXFILESIZE_LARGE, 0 if options.no_body else options.max_body)
         put(pycurl.USERAGENT, options.user_agent)
         put(pycurl.HTTPHEADER, [ACCEPT_ENCODING])
         put(pycurl.SSL_VERIFYPEER, 0 if options.insecure else 1)
@@ -181,7 +181,7 @@ class Exchange:
         for option, path in ca_options():
             put(option, path)
         put(pycurl.HEADERFUNCTION, self._head.append)
-        put(pycurl.WRITEFUNCTION, self._discard if options.no_body else self._chunks.append)
+        self._set_limit(None)
         put(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         put(pycurl.SOCKOPTFUNCTION, self._note_descriptor)
         put(pycurl.PREREQFUNCTION, self._before_request)
@@ -204,11 +204,24 @@ class Exchange:
         if request.headers != self._loaded_headers:
             self.curl.setopt(pycurl.HTTPHEADER, _lines(request.headers))
             self._loaded_headers = request.headers
+        if request.max_body != self._max_body:
+            self._set_limit(request.max_body)
         if request.method != "GET" or not self._plain:
             self._set_method(request)
-        self.began = began = time.monotonic()
-        self._queued = began - request.released_at if request.released_at else 0.0
+        self._asked_at = 0.0
+        self.began = time.monotonic()
         self._fetched_at = time.time()
+
+    def _set_limit(self, max_body: int | None) -> None:
+        """Read so much of a body; None: as the options say, which may mean none of it."""
+        self._max_body = max_body
+        self._no_body = self._options.no_body and max_body is None
+        self.curl.setopt(pycurl.MAXFILESIZE_LARGE, 0 if self._no_body else self._most_bytes)
+        self.curl.setopt(pycurl.WRITEFUNCTION, self._discard if self._no_body else self._chunks.append)
+
+    @property
+    def _most_bytes(self) -> int:
+        return self._options.max_body if self._max_body is None else self._max_body
 
     def _set_method(self, request: Request) -> None:
         put = self.curl.setopt
@@ -284,6 +297,7 @@ class Exchange:
 
     def _before_request(self, ip: str, local_ip: str, port: int, local_port: int) -> int:
         self._connection = (ip, local_ip, port, local_port)
+        self._asked_at = time.monotonic()
         if self.is_interrupted:
             return PREREQ_ABORT
         if self._connections.may_be_used(self._connection):
@@ -315,7 +329,7 @@ class Exchange:
             return self._failure(error, head)
         if head.is_plain:  # libcurl has seen to the limit
             return self._page(head, b"".join(self._chunks))
-        decoded = decode(self._chunks, content_encoding(head.headers), self._max_body)
+        decoded = decode(self._chunks, content_encoding(head.headers), self._most_bytes)
         page = self._page(head, decoded.body)
         if decoded.problem is None:
             return page
@@ -333,6 +347,7 @@ class Exchange:
             final_url=request.target,
             attempts=request.attempts,
             redirects=request.redirects,
+            found=request.found,
             fetched_at=self._fetched_at,
             timings=self._timings(),
             ip=self.curl.getinfo(pycurl.PRIMARY_IP) or None,
@@ -356,10 +371,10 @@ class Exchange:
         elif self._refusal is not None:
             kind, words = self._refusal
         elif kind is Kind.TOO_LARGE:
-            words = f"the body is larger than {self._max_body:,} bytes; max_body raises the limit"
+            words = f"the body is larger than {self._most_bytes:,} bytes; max_body raises the limit"
         body = b""
         if kind is Kind.TRUNCATED:
-            body = decode(self._chunks, content_encoding(head.headers), self._max_body).body
+            body = decode(self._chunks, content_encoding(head.headers), self._most_bytes).body
         page = self._page(head, body)
         failure = failed(page, kind, words or f"libcurl error {code}, without a word", self._phase())
         return failure if head.status else msgspec.structs.replace(failure, status=None)
@@ -370,7 +385,7 @@ class Exchange:
         secured, asked = get(pycurl.APPCONNECT_TIME_T), get(pycurl.PRETRANSFER_TIME_T)
         began, total = get(pycurl.STARTTRANSFER_TIME_T), get(pycurl.TOTAL_TIME_T)
         return Timings(
-            queue=self._queued,
+            queue=self._queued(max(dns, connected, secured) / 1e6),
             dns=self.name_seconds + dns / 1e6,
             connect=(connected - dns) / 1e6 if connected > dns else 0.0,
             tls=(secured - connected) / 1e6 if secured > connected else 0.0,
@@ -378,6 +393,14 @@ class Exchange:
             body=(total - began) / 1e6 if began else 0.0,
             total=self.name_seconds + total / 1e6,
         )
+
+    def _queued(self, connecting: float) -> float:
+        """Return the seconds from the scheduler's word to the request that no phase holds: a loop begins in its turn."""
+        if not self.request.released_at:
+            return 0.0
+        if not self._asked_at:
+            return max(0.0, self.began - self.request.released_at - self.name_seconds)
+        return max(0.0, self._asked_at - self.request.released_at - self.name_seconds - connecting)
 
     def _phase(self) -> str:
         """Return the phase in which the hop ended; of its times libcurl sets some on failure too."""

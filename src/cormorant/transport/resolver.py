@@ -18,7 +18,8 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from cormorant.urls import host_and_port
+from cormorant.messages import Failure, Kind, Page, Request, Timings
+from cormorant.urls import host_and_port, name_in
 
 MOST_THREADS = 256
 KEPT_NAMES = 10_000
@@ -184,7 +185,32 @@ def dialled(origin: str) -> tuple[str, int, str | None]:
     return host, port, name_in(host)
 
 
-def name_in(host: str) -> str | None:
-    """Return the name to look up for a clean URL's host: None for an address and for localhost, which libcurl knows."""
-    last = host.rpartition(".")[2]
-    return None if host[0] == "[" or last.isdigit() or last == "localhost" else host
+def address_page(request: Request, addresses: tuple[str, ...], seconds: float) -> Page:
+    """Return the answer to a request for an address: in `ip`, the same one whatever order the system gives them in."""
+    return Page(
+        url=request.url,
+        status=200,
+        final_url=request.target,
+        attempts=request.attempts,
+        fetched_at=time.time(),
+        timings=Timings(dns=seconds, total=seconds),
+        ip=min(addresses),
+    )
+
+
+def no_address(request: Request, kind: Kind, message: str, seconds: float) -> Failure:
+    """Return the outcome of a request whose name stands for no address."""
+    return Failure(
+        kind=kind,
+        message=message,
+        phase="dns",
+        url=request.url,
+        input=request.input,
+        line=request.line,
+        final_url=request.target,
+        attempts=request.attempts,
+        redirects=request.redirects,
+        found=request.found,
+        fetched_at=time.time(),
+        timings=Timings(dns=seconds, total=seconds),
+    )

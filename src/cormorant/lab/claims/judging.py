@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 
 import msgspec
 
+from cormorant.lab import fresh
 from cormorant.lab.claims.claim import Finding
 from cormorant.lab.claims.registry import HOMES, claim, require
 from cormorant.lab.claims.verdict import Verdict
@@ -49,36 +46,15 @@ class _ClaimError(Exception):
 
 
 def _said_by_child(name: str) -> bytes:
-    # The child finds modules where we do, as multiprocessing's spawn does it.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with tempfile.TemporaryFile() as words:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "cormorant.lab.claims", name],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=words,
-            env=environment,
-            start_new_session=True,  # so that what it started can be ended with it
-        )
-        try:
-            said = child.communicate(timeout=DEADLINE_SECONDS)[0]
-        except subprocess.TimeoutExpired:
-            raise _ClaimError(f"it took longer than {DEADLINE_SECONDS:g} s") from None
-        finally:
-            _end(child)
+        with fresh.running("cormorant.lab.claims", name, stderr=words) as child:
+            try:
+                said = child.communicate(timeout=DEADLINE_SECONDS)[0]
+            except subprocess.TimeoutExpired:
+                raise _ClaimError(f"it took longer than {DEADLINE_SECONDS:g} s") from None
         if child.returncode:
             words.seek(0)
             lines = words.read().decode(errors="replace").split("\n")
             last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
             raise _ClaimError(f"{last} (exit code {child.returncode})")
         return said
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a child that still runs, with all that it started, and wait until it is gone."""
-    if child.poll() is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-    if child.stdout is not None:
-        child.stdout.close()

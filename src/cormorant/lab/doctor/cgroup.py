@@ -19,12 +19,16 @@ NO_LIMIT_BYTES = 1 << 60  # version 1 says "none" by a number near 2**63
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The limits of our control group; None: none, or it cannot be told."""
+    """The limits of our control group; None: none, or it cannot be told.
+
+    `unit` is systemd's, whose limit `tasks` is, as systemctl is told of it: `--user` before one of the user's own.
+    """
 
     cores: float | None = None
     memory_bytes: int | None = None
     tasks: int | None = None
     tasks_now: int | None = None
+    unit: str | None = None
 
 
 def read(root: Path = Path("/")) -> Group:
@@ -40,6 +44,7 @@ def read(root: Path = Path("/")) -> Group:
         memory_bytes=_least(limit for limit in limits if limit is not None and limit < NO_LIMIT_BYTES),
         tasks=None if limited is None else _whole(limited, "pids.max"),
         tasks_now=None if limited is None else _whole(limited, "pids.current"),
+        unit=None if limited is None else _unit(limited),
     )
 
 
@@ -81,6 +86,14 @@ def _tightest(folders: list[Path]) -> Path | None:
     """Return the group in which the fewest tasks can still be made."""
     limited = [folder for folder in folders if _whole(folder, "pids.max") is not None]
     return min(limited, key=lambda f: (_whole(f, "pids.max") or 0) - (_whole(f, "pids.current") or 0), default=None)
+
+
+def _unit(folder: Path) -> str | None:
+    """Return the systemd unit of a group's folder; the manager of a user's own is a unit itself, `user@UID.service`."""
+    if folder.suffix not in (".service", ".scope", ".slice"):
+        return None
+    is_users = any(above.name.startswith("user@") for above in folder.parents)
+    return f"--user {folder.name}" if is_users else folder.name
 
 
 def _text(path: Path) -> str:

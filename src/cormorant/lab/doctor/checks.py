@@ -11,12 +11,13 @@ import enum
 import math
 
 from cormorant import engines
-from cormorant.lab.doctor.facts import Libcurl, Machine, Resolver
+from cormorant.lab.doctor.facts import Libcurl, Machine
 from cormorant.options import DEFAULT_MAX_BODY, Options
 
 LEAST_LIBCURL = (7, 80, 0)  # PREREQFUNCTION and MAXLIFETIME_CONN came with it
 TIME_WAIT_SECONDS = 60  # Linux; macOS has 30
 SLOW_LOOKUP_SECONDS = 0.5
+PUBLIC_RESOLVER = "9.9.9.9"
 
 # Threads and processes of an engine: always, and for each job (for loops: a name that is looked up).
 TASKS = {
@@ -63,7 +64,7 @@ def examine(machine: Machine, wish: Wish) -> list[Check]:
         engine(machine.packages, wish),
         files(machine, wish),
         ports(machine, wish),
-        resolver(machine.resolver),
+        resolver(machine),
         cores(machine, wish),
         memory(machine, wish),
         tasks(machine, wish),
@@ -131,25 +132,33 @@ def ports(machine: Machine, wish: Wish) -> Check:
     return Check("local ports", state, found, None if state is State.OK else fix)
 
 
-def resolver(about: Resolver) -> Check:
+def resolver(machine: Machine) -> Check:
     """Look at how names are found, and how long a dead one takes."""
-    fix = "cat /etc/resolv.conf /etc/nsswitch.conf  # a line `nameserver ADDRESS` is missing, or none answers"
+    about = machine.resolver
+    hosts = "echo '127.0.0.1 localhost' | sudo tee -a /etc/hosts"  # asked before any server is (nsswitch.conf(5))
     if about.seconds is None:
-        return Check("resolver", State.PROBLEM, f"localhost: {about.error}", fix)
+        return Check("resolver", State.PROBLEM, f"localhost: {about.error}", hosts)
     found = f"localhost took {about.seconds * 1000:.3g} ms"
     if not about.nameservers:
-        return Check("resolver", State.WARNING, f"no nameserver in /etc/resolv.conf; {found}", fix)
+        found = f"no nameserver in /etc/resolv.conf; {found}"
+        return Check("resolver", State.WARNING, found, _name_a_server(machine.system))
     worst = about.timeout * about.attempts * len(about.nameservers)
     found = f"{', '.join(about.nameservers)}; {found}; a name nobody answers for takes {worst} s"
     limit = Options().connect_timeout
     if about.seconds > SLOW_LOOKUP_SECONDS:
-        return Check("resolver", State.WARNING, f"{found}; even localhost is slow", fix)
+        return Check("resolver", State.WARNING, f"{found}; even localhost is slow", hosts)
     if worst > limit:
         found += f", longer than the connect timeout ({limit:g} s): it shows as a timeout, not as dns"
         return Check(
             "resolver", State.WARNING, found, "echo 'options timeout:2 attempts:1' | sudo tee -a /etc/resolv.conf"
         )
     return Check("resolver", State.OK, found)
+
+
+def _name_a_server(system: str) -> str:
+    if system == "darwin":
+        return f"sudo networksetup -setdnsservers Wi-Fi {PUBLIC_RESOLVER}"
+    return f"echo 'nameserver {PUBLIC_RESOLVER}' | sudo tee -a /etc/resolv.conf  # or your network's own"
 
 
 def cores(machine: Machine, wish: Wish) -> Check:
@@ -183,21 +192,38 @@ def memory(machine: Machine, wish: Wish) -> Check:
 
 def tasks(machine: Machine, wish: Wish) -> Check:
     """Hold the limits on threads and processes against what the engine starts."""
+    name = "threads and processes"
     always, each = TASKS[wish.engine]
     need = always + each * wish.concurrency
     group, user = machine.group, machine.processes
     found = f"at most {need:,} threads and processes are started"
     if group.tasks is not None and group.tasks - (group.tasks_now or 0) < need:
         found += f"; the control group allows {group.tasks:,}, of which {group.tasks_now or 0:,} are taken (pids.max)"
-        enough = (group.tasks_now or 0) + need
-        fix = f"systemctl set-property UNIT TasksMax={enough}  # docker run --pids-limit {enough}"
-        return Check("threads and processes", State.PROBLEM, found, fix)
+        return Check(name, State.PROBLEM, found, _raise_tasks(group.unit, (group.tasks_now or 0) + need))
     if user is not None and user < need:
         found += f"; the user may have {user:,} (ulimit -u)"
-        return Check("threads and processes", State.PROBLEM, found, f"ulimit -u {need * 2}")
-    allowed = [f"{_count(user)} a user (ulimit -u)"]
-    allowed += [f"{group.tasks:,} in the control group"] if group.tasks is not None else []
-    return Check("threads and processes", State.OK, f"{found}; {', '.join(allowed)} are allowed")
+        return Check(name, State.PROBLEM, found, f"ulimit -u {need * 2}")
+    taken = machine.tasks or 0
+    for knob, limit in (("kernel.pid_max", machine.pid_max), ("kernel.threads-max", machine.threads_max)):
+        if limit is not None and limit - taken < need:
+            found += f"; the kernel allows {limit:,} in all, of which {taken:,} are taken ({knob})"
+            return Check(name, State.PROBLEM, found, f"sudo sysctl -w {knob}={taken + need * 2}")
+    return Check(name, State.OK, f"{found}; {', '.join(_allowed(machine))} are allowed")
+
+
+def _raise_tasks(unit: str | None, enough: int) -> str:
+    if unit is None:
+        return f"docker run --pids-limit {enough} …"
+    sudo = "" if unit.startswith("--user ") else "sudo "
+    option, _, name = unit.rpartition(" ")
+    return f"{sudo}systemctl {option and option + ' '}set-property {name} TasksMax={enough}"
+
+
+def _allowed(machine: Machine) -> list[str]:
+    allowed = [f"{_count(machine.processes)} a user (ulimit -u)"]
+    allowed += [f"{machine.group.tasks:,} in the control group"] if machine.group.tasks is not None else []
+    kernel = [limit for limit in (machine.pid_max, machine.threads_max) if limit is not None]
+    return allowed + ([f"{min(kernel):,} on this machine"] if kernel else [])
 
 
 def libcurl(about: Libcurl | None, error: str | None) -> Check:

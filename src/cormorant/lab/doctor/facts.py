@@ -49,7 +49,10 @@ class Libcurl:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Everything the checks ask for; a limit that is None does not exist or cannot be told."""
+    """Everything the checks ask for; a limit that is None does not exist or cannot be told.
+
+    `processes` is the user's limit; `pid_max` and `threads_max` are the kernel's, for all its `tasks` (threads).
+    """
 
     system: str
     files_soft: int | None
@@ -62,6 +65,9 @@ class Machine:
     group: cgroup.Group
     memory_bytes: int | None
     processes: int | None
+    pid_max: int | None
+    threads_max: int | None
+    tasks: int | None
     libcurl: Libcurl | None
     libcurl_error: str | None
     packages: dict[str, str | None]
@@ -85,6 +91,9 @@ def machine() -> Machine:
         group=cgroup.read(),
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         processes=processes,
+        pid_max=_number("/proc/sys/kernel/pid_max"),
+        threads_max=_number("/proc/sys/kernel/threads-max"),
+        tasks=_tasks(Path("/proc/loadavg")),
         libcurl=curl if isinstance(curl, Libcurl) else None,
         libcurl_error=curl if isinstance(curl, str) else None,
         packages={name: version(name) for name in PACKAGES},
@@ -109,6 +118,14 @@ def _number(path: str) -> int | None:
     try:
         return int(Path(path).read_text())
     except (OSError, ValueError):
+        return None
+
+
+def _tasks(path: Path) -> int | None:
+    """Return how many threads there are on this machine: `running/all`, the fourth field of loadavg (proc(5))."""
+    try:
+        return int(path.read_text().split()[3].partition("/")[2])
+    except (OSError, ValueError, IndexError):
         return None
 
 
@@ -177,6 +194,7 @@ def _libcurl() -> Libcurl | str:
         if name.startswith("VERSION_") and about[4] & getattr(pycurl, name)
     }
     path, fault = None, None
+    ca_options.cache_clear()  # the environment as it is, not as it was when a page was fetched first
     try:
         ((_, path),) = ca_options()
         fault = _unreadable(Path(path))

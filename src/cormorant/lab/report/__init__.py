@@ -6,14 +6,12 @@ texts, commands) is escaped by the template or by the SVG writer, and the page's
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import os
-import tempfile
 from pathlib import Path
 
 import cormorant
-from cormorant.errors import MissingPackage, OutputError
+from cormorant.errors import MissingPackage
+from cormorant.lab import whole
 from cormorant.lab.comparison import Comparison
 from cormorant.lab.report import charts, ranking, words
 
@@ -32,12 +30,7 @@ def write(comparison: Comparison, path: str | Path) -> None:
 
     Raises MissingPackage without matplotlib or jinja2, OutputError when the file cannot be written.
     """
-    page = html(comparison)
-    path = Path(path)
-    try:
-        _replace(path, page)
-    except OSError as error:
-        raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    whole.write(path, html(comparison).encode())
 
 
 def html(comparison: Comparison) -> str:
@@ -64,19 +57,3 @@ def html(comparison: Comparison) -> str:
         version=cormorant.__version__,
         words=words,
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside the file and rename, so that a reader never sees a part."""
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(beside, 0o666 & ~umask)  # mkstemp's files are for their owner alone
-        os.replace(beside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise

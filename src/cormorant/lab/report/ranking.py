@@ -1,9 +1,8 @@
 """The trials of one engine and width together: medians, spread, and who is within the noise of the fastest.
 
-**Within the noise.** The spread of a group is what its repeats gave, from the slowest to the fastest. A group is within
-the noise of the fastest when its fastest repeat reached the slowest repeat of the group with the highest median: with
-other luck the two would have changed places; so is one that is less than `LEAST_DIFFERENCE` below that. Of one repeat
-no noise is known.
+**Within the noise.** The spread of a group is half the range between the quartiles of its repeats, so that one repeat
+that something disturbed does not decide. A group is within the noise of another when their medians differ by no more
+than the spreads of both together, or by no more than `LEAST_DIFFERENCE` of the higher. Of one repeat no noise is known.
 """
 
 from __future__ import annotations
@@ -62,6 +61,14 @@ class Group:
         values = self.values(measure)
         return statistics.median(values) if values else None
 
+    def spread(self, measure: str) -> float:
+        """Return half the range between the quartiles of the repeats; 0 of fewer than two."""
+        values = self.values(measure)
+        if len(values) < 2:
+            return 0.0
+        first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+        return (third - first) / 2
+
     def representative(self) -> Trial | None:
         """Return the trial with known phases whose throughput is nearest to the median."""
         able = [trial for trial in self.trials if trial.error is None and trial.phases and trial.phases.began_at]
@@ -114,8 +121,11 @@ def places(ranking: Sequence[Group]) -> list[int]:
 
 
 def _is_within(group: Group, first: Group) -> bool:
-    floor = min(first.values("pages_per_second"), default=0.0) * (1 - LEAST_DIFFERENCE)
-    return max(group.values("pages_per_second"), default=-1.0) >= floor > 0
+    higher, lower = first.median("pages_per_second"), group.median("pages_per_second")
+    if not higher or not lower:
+        return False
+    noise = first.spread("pages_per_second") + group.spread("pages_per_second")
+    return higher - lower <= max(noise, LEAST_DIFFERENCE * higher)
 
 
 def typical(comparison: Comparison) -> list[tuple[Group, Trial]]:

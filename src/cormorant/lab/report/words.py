@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from cormorant.lab.comparison import Comparison, Trial
+from cormorant.lab.comparison import Comparison, Origin, Trial
 from cormorant.lab.report.ranking import Group, ranked, within_noise
 
 NOT_MEASURED = "not measured"
@@ -86,14 +86,32 @@ def result(comparison: Comparison) -> str:
     return said + _broke_off(ranking)
 
 
+def is_at_least(origin: Origin) -> bool:
+    """Tell whether the origin could have given more than its capacity says: it was not busy when that was measured."""
+    return origin.capacity_cores is not None and origin.capacity_cores < SATURATED_CORES
+
+
+def capacity(origin: Origin) -> str:
+    """Return what the origin gives when nothing is late, and how sure that is."""
+    if origin.capacity_pages_per_second is None:
+        return NOT_MEASURED
+    figure = f"{rate(origin.capacity_pages_per_second)} pages a second"
+    if is_at_least(origin):
+        return (
+            f"at least {figure}: it used {origin.capacity_cores:.0%} of a core meanwhile, so its client was the limit"
+        )
+    return figure
+
+
 def saturated(comparison: Comparison) -> list[str]:
     """Say which groups our origin may have held back, and how full it was: their figures are its, not theirs."""
     origin, found = comparison.origin, []
     if not origin.is_ours:
         return []
+    capacity = math.inf if is_at_least(origin) else origin.capacity_pages_per_second or math.inf
     for group in ranked(comparison):
         cores = max(group.values("origin_cores"), default=0.0)
-        share = max(group.values("pages_per_second"), default=0.0) / (origin.capacity_pages_per_second or math.inf)
+        share = max(group.values("pages_per_second"), default=0.0) / capacity
         if cores >= SATURATED_CORES:
             found.append(f"{group.name}: the origin used {cores:.0%} of a core")
         elif share >= SATURATED_SHARE:

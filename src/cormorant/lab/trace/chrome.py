@@ -79,7 +79,8 @@ def _phases(trace: Trace) -> Iterator[Record]:
     laid_until = {number: hop.start for number, hop in hops.items()}
     for event in trace.events:
         if event.what is What.PHASE and event.job in hops:
-            start, end = laid_until[event.job], min(event.at, hops[event.job].end)
+            start = max(laid_until[event.job], event.at - (event.seconds or 0.0))
+            end = min(event.at, hops[event.job].end)
             if start < end:
                 laid_until[event.job] = end
                 track = JOB_TRACK + event.job

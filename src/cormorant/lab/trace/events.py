@@ -1,7 +1,9 @@
 """What a trace is made of, as values: events in the order in which they happened, and the facts of the run.
 
-Every event says by `heard_from` who told of it. Nothing is inferred but one thing: to which job a socket belongs,
-which libcurl tells only at the end of a hop (by its local port); a socket that no hop owned up to has no job.
+Every event says by `heard_from` who told of it. Two things are not heard but worked out. To which job a socket belongs:
+libcurl tells at the end of a hop, by both ends of its connection; a socket that no hop owned up to, or that carried
+several at once, has no job (`sockets.py`). And when a PHASE ended: libcurl measures how long phases took, and says no
+instants; they are computed from its measurements and the end of the hop (`phases.py`).
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ class What(enum.StrEnum):
     BEGAN = "began"  # its function began, in this thread of this process
     ASKED = "asked"  # it asked the evented transport for its page
     ENTERED = "entered"  # it entered the blocking call
-    WANTED = "wanted"  # libcurl wants a socket watched, or no longer
-    TIMER = "timer"  # libcurl wants to be woken, or no longer
+    WANTED = "wanted"  # the transport wants a socket watched, or no longer
+    TIMER = "timer"  # the transport wants to be woken, or no longer
     SWITCH_OUT = "switch out"  # the job gave the thread away
     WAITED = "waited"  # the loop asked the kernel, for `seconds`, and had `ready` descriptors
-    READY = "ready"  # the loop told libcurl of a socket that is ready
-    EXPIRED = "expired"  # the loop told libcurl that its time is over
-    PHASE = "phase"  # a phase of the hop ended; it took `seconds`
+    READY = "ready"  # the loop told the transport of a socket that is ready, which took `seconds`
+    EXPIRED = "expired"  # the loop told the transport that the time asked for is over, which took `seconds`
+    PHASE = "phase"  # a phase of the hop ended; it took `seconds` (computed)
     DELIVERED = "delivered"  # the transport handed the end of a hop to the job
     CANCELLED = "cancelled"  # the job withdrew its hop
     LEFT = "left"  # the blocking call returned
@@ -40,8 +42,9 @@ class What(enum.StrEnum):
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One thing that happened. `at` is seconds since the start of the run; `thread` is the kernel's number of it.
 
-    `seconds` is how long what ended here took (waited, phase), or in how long a timer is to ring. `context_switches`
-    counts how often the thread gave its core away of its own will during the blocking call.
+    `seconds` is how long what ended here took (waited, phase), how long the call took that began here (ready, expired),
+    or in how long a timer is to ring. `context_switches` counts how often the thread gave its core away of its own will
+    during the blocking call.
     """
 
     at: float
@@ -71,7 +74,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
-    """One run as it was heard. `notes` say what could not be heard, or was changed to be heard."""
+    """One run as it was heard. `notes` say what could not be heard, or was changed to be heard.
+
+    `broke_off`: Ctrl-C ended it.
+    """
 
     format: str = FORMAT
     engine: str
@@ -80,6 +86,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     thread: int
     seconds: float
+    broke_off: bool = False
     notes: list[str]
     jobs: list[Job]
     events: list[Event]

@@ -1,7 +1,7 @@
 """How each engine waits, in plain words, beside the essence of its own source, read from the source as it is now.
 
 The words are ours; figures are not among them, for `cormorant compare` measures those. The code is what
-`inspect.getsource` gives of a few named functions, docstrings left out and long ones cut.
+`inspect.getsource` gives of a few named functions, docstrings left out and long ones cut, so that it all fits a screen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import cormorant
 from cormorant import engines
 
-MOST_LINES = 9  # of one function
+MOST_LINES = 17  # of all functions
 ROOT = os.path.dirname(os.path.abspath(cormorant.__file__))
 
 
@@ -72,7 +72,7 @@ EXPLANATIONS = {
         "gives the ready ones to libcurl, and switches back into the jobs whose pages are whole.",
         costs="A switch is a function call that swaps stacks: no kernel, no GIL. A waiting job is a small piece of "
         "stack and a socket. One core, and code that blocks without the hub stops everybody.",
-        hung="Nobody waits for it: it is one socket more in epoll, and a timer of libcurl ends it.",
+        hung="Nobody waits for it: it is one socket more in epoll, and the hub, which knows its deadline, ends it.",
         essence=("engines.greenlet:GreenletEngine.fetch", "engines.greenlet:GreenletEngine._one_round"),
     ),
     "gevent": Explanation(
@@ -80,7 +80,7 @@ EXPLANATIONS = {
         "watcher there, and other code for gevent runs beside it in the same loop.",
         costs="A switch as with greenlets, and gevent's hub between: a watcher for each change of a socket, a callback "
         "for each start. One core; code that blocks stops everybody unless gevent has patched it.",
-        hung="Nobody waits for it: it is one watcher more, and a timer ends it.",
+        hung="Nobody waits for it: it is one watcher more, and a timer of ours ends it.",
         essence=(
             "engines.gevent:GeventEngine.fetch",
             "engines.gevent:GeventEngine.watch",
@@ -92,7 +92,7 @@ EXPLANATIONS = {
         "of a page sets the future, which steps the task on in the loop's next round.",
         costs="A task and a future for each page, and a round of the loop between the page and its job. `await` must "
         "be written all the way up. One core; code that blocks stops everybody.",
-        hung="Nobody waits for it: it is one socket more in the selector, and a timer ends it.",
+        hung="Nobody waits for it: it is one socket more in the selector, and a timer of ours ends it.",
         essence=(
             "engines.asyncio:AwaitedAsyncioEngine.fetch",
             "engines.asyncio:deliver_to",
@@ -109,7 +109,7 @@ class Excerpt:
     name: str
     place: str
     lines: list[str]
-    left_out: int
+    left_out: int = 0
 
 
 def of(engine: str) -> Explanation:
@@ -118,8 +118,19 @@ def of(engine: str) -> Explanation:
 
 
 def excerpts(engine: str) -> list[Excerpt]:
-    """Return the essence of an engine's source."""
-    return [_excerpt(name) for name in of(engine).essence]
+    """Return the essence of an engine's source, cut to `MOST_LINES` in all: what short ones leave is for the long."""
+    whole = [_excerpt(name) for name in of(engine).essence]
+    room = MOST_LINES
+    shares: dict[str, int] = {}
+    for rank, excerpt in enumerate(sorted(whole, key=lambda each: len(each.lines))):
+        shares[excerpt.name] = min(len(excerpt.lines), room // (len(whole) - rank))
+        room -= shares[excerpt.name]
+    return [_cut(excerpt, shares[excerpt.name]) for excerpt in whole]
+
+
+def _cut(excerpt: Excerpt, most: int) -> Excerpt:
+    left_out = len(excerpt.lines) - most
+    return dataclasses.replace(excerpt, lines=excerpt.lines[:most], left_out=left_out)
 
 
 def _excerpt(name: str) -> Excerpt:
@@ -130,7 +141,7 @@ def _excerpt(name: str) -> Excerpt:
     source, first = inspect.getsourcelines(found)
     lines = _without_docstring(textwrap.dedent("".join(source)))
     place = f"{os.path.relpath(inspect.getsourcefile(found) or module, ROOT)}:{first}"
-    return Excerpt(name=path, place=place, lines=lines[:MOST_LINES], left_out=max(0, len(lines) - MOST_LINES))
+    return Excerpt(name=path, place=place, lines=lines)
 
 
 def _without_docstring(source: str) -> list[str]:

@@ -11,6 +11,8 @@ import threading
 import time
 from typing import Any, Protocol
 
+import msgspec
+
 from cormorant.engines import job
 from cormorant.lab.trace.events import Event, What
 
@@ -29,13 +31,13 @@ class Note(Protocol):
 
 
 class _Heard:
-    """An event whose job may become known later."""
+    """An event whose job, and how long it took, may become known later."""
 
-    __slots__ = ("_event", "job")
+    __slots__ = ("_event", "job", "seconds")
 
     def __init__(self, event: Event) -> None:
         self._event = event
-        self.job = event.job
+        self.job, self.seconds = event.job, event.seconds
 
     @property
     def at(self) -> float:
@@ -43,16 +45,24 @@ class _Heard:
 
     def event(self) -> Event:
         event = self._event
-        if self.job == event.job:
+        if (self.job, self.seconds) == (event.job, event.seconds):
             return event
-        return Event(**{name: getattr(event, name) for name in event.__struct_fields__} | {"job": self.job})
+        return msgspec.structs.replace(event, job=self.job, seconds=self.seconds)
+
+    def is_over(self) -> None:
+        """Note that what began at this instant is over now."""
+        self.seconds = time.monotonic() - self.at
 
 
 class Notes:
-    """Takes notes in order. Appending is all that happens during the run; any thread may write."""
+    """Takes notes in order. Appending is all that happens during the run; any thread may write.
+
+    `remarks` say what could not be heard.
+    """
 
     def __init__(self, is_home: bool = True) -> None:
         self.is_home = is_home
+        self.remarks: list[str] = []
         self._notes: list[Note] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -60,12 +70,17 @@ class Notes:
         return Notes, (False,)
 
     def note(self, what: What, heard_from: str, *, job: int | None = None, at: float | None = None, **more: Any) -> Any:
-        """Write down that `what` happened, now or `at`; returns the note, whose `job` may be filled in later."""
+        """Write down that `what` happened, now or `at`; returns the note, which may be added to later."""
         at = time.monotonic() if at is None else at
         here = os.getpid(), threading.get_native_id()
         heard = _Heard(Event(at=at, what=what, job=job, heard_from=heard_from, pid=here[0], thread=here[1], **more))
         self._notes.append(heard)
         return heard
+
+    def remark(self, text: str) -> None:
+        """Say, once, what could not be heard."""
+        if text not in self.remarks:
+            self.remarks.append(text)
 
     def add(self, note: Note) -> None:
         """Write down a note made elsewhere."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
+import io
 from typing import TYPE_CHECKING, Any
 
 from cormorant.errors import MissingPackage
@@ -34,8 +34,8 @@ def require() -> None:
         raise MissingPackage(INSTALL)
 
 
-def svg(trace: Trace, path: Path) -> None:
-    """Draw the trace into `path`. Raises MissingPackage without matplotlib, OSError when the file cannot be written."""
+def svg(trace: Trace) -> bytes:
+    """Draw the trace; returns the file's content. Raises MissingPackage without matplotlib."""
     require()
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -50,7 +50,9 @@ def svg(trace: Trace, path: Path) -> None:
             _loop_row(axes, trace, len(jobs))
             labels.append("the loop")
         _finish(axes, trace, labels)
-        figure.savefig(path, format="svg", metadata={"Date": None})
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+        return drawn.getvalue()
 
 
 def _rows(axes: Axes, trace: Trace, jobs: list[int]) -> list[str]:

@@ -21,19 +21,21 @@ from cormorant import api
 from cormorant.engines import is_async
 from cormorant.interfaces import Entry, Transports, Work
 from cormorant.lab.observing import JobTimes
+from cormorant.lab.trace import phases
 from cormorant.lab.trace.events import Event, Job, Trace, What
 from cormorant.lab.trace.notes import Notes, ticket
+from cormorant.lab.trace.phases import Home
 from cormorant.lab.trace.steps import Steps
 from cormorant.lab.trace.switches import Switches
 from cormorant.lab.trace.wire import HeardTransports, end_of
-from cormorant.messages import Done, Failure, Fetch, Outcome, Page, Timings
+from cormorant.messages import Done, Failure, Fetch, Outcome, Page
 from cormorant.options import Options
 
 PYTHONS_LOOP = (
     "asyncio runs on Python's own loop here, even where uvloop is installed: uvloop does not tell of its waits"
 )
+BROKE_OFF = "the run was broken off by Ctrl-C: what was under way was ended, and the rest was never asked for"
 NO_SWITCH_COUNTS = "this system does not count context switches by thread"
-PHASES = ("dns", "connect", "tls", "first_byte", "body")
 
 _LOOPS = {
     "greenlet": "select.epoll" if selectors.DefaultSelector is getattr(selectors, "EpollSelector", None) else "kqueue",
@@ -91,24 +93,16 @@ class _AwaitedNoted:
             self.notes.note(What.ENDED, "around the work", job=number)
 
 
-@dataclasses.dataclass(slots=True)
-class _Home:
-    """What a job came home with."""
-
-    end: str
-    timings: Timings = dataclasses.field(default_factory=Timings)
-    phase: str | None = None
-
-
 class Tracer(JobTimes):
-    """Implements `interfaces.Observer` and, for the loop, `interfaces.Rounds`."""
+    """Implements `interfaces.Observer` and, for the loop, `interfaces.Rounds`. `broke_off`: Ctrl-C ended it."""
 
     def __init__(self, engine: str) -> None:
         super().__init__(rounds=self)
+        self.broke_off = False
         self.notes = Notes()
         self.switches = Switches(self.notes, _HOMES[engine]) if engine in _HOMES else None
         self._engine = engine
-        self._home: dict[int, _Home] = {}
+        self._home: dict[int, Home] = {}
         self._last_job: dict[str, int] = {}
         self._follows: dict[int, int] = {}
 
@@ -162,7 +156,7 @@ class Tracer(JobTimes):
     def trace(self, options: Options, width: int, began: float, ended: float) -> Trace:
         """Return what was heard between two instants."""
         heard = self.notes.in_order()
-        heard = sorted([*heard, *self._phases(heard)], key=lambda event: event.at)
+        heard = sorted([*heard, *phases.computed(heard, self._home)], key=lambda event: event.at)
         return Trace(
             engine=options.engine,
             options={"engine": options.engine, "concurrency": width, "timeout": options.timeout},
@@ -170,28 +164,16 @@ class Tracer(JobTimes):
             pid=os.getpid(),
             thread=threading.get_native_id(),
             seconds=ended - began,
+            broke_off=self.broke_off,
             notes=self._remarks(heard),
             jobs=[self._job(number) for number in self.jobs],
             events=[msgspec.structs.replace(event, at=event.at - began) for event in heard],
         )
 
-    def _phases(self, heard: list[Event]) -> list[Event]:
-        """Return the phases that libcurl timed, laid end to end from where its clock began."""
-        ends = {event.job: event.at for event in heard if event.what in (What.DELIVERED, What.LEFT)}
-        phases = []
-        for position, event in enumerate(heard):
-            home = self._home.get(event.job) if event.job is not None else None
-            if event.what in (What.ASKED, What.ENTERED) and home is not None and event.job in ends:
-                at = min(_began_in_libcurl(heard, position), ends[event.job] - home.timings.total)
-                at = max(at, event.at)
-                for name, seconds in phases_of(home.timings, home.phase):
-                    at += seconds
-                    more = {"detail": name, "heard_from": "libcurl timings", "seconds": seconds}
-                    phases.append(msgspec.structs.replace(event, at=at, what=What.PHASE, **more))
-        return phases
-
     def _remarks(self, heard: list[Event]) -> list[str]:
-        remarks = [PYTHONS_LOOP] if self._engine == "asyncio" else []
+        remarks = [BROKE_OFF] if self.broke_off else []
+        remarks += [PYTHONS_LOOP] if self._engine == "asyncio" else []
+        remarks += self.notes.remarks
         if any(event.what is What.LEFT and event.context_switches is None for event in heard):
             remarks.append(NO_SWITCH_COUNTS)
         told = {event.job for event in heard if event.what is What.BEGAN}
@@ -208,42 +190,30 @@ class Tracer(JobTimes):
         return Job(job=number, url=request.url, target=request.target, follows=self._follows.get(number), end=end)
 
 
-def _began_in_libcurl(heard: list[Event], position: int) -> float:
-    """Return when libcurl first looked at a hop: entered, or the loop's next call after it was asked for."""
-    if heard[position].what is What.ASKED:
-        for event in heard[position:]:
-            if event.what in (What.EXPIRED, What.READY):
-                return event.at
-    return heard[position].at
-
-
-def phases_of(timings: Timings, phase: str | None) -> list[tuple[str, float]]:
-    """Return the phases that took time; what a failure spent in the phase it struck in, libcurl gives as total only."""
-    spans = [(name, getattr(timings, name)) for name in PHASES]
-    rest = timings.total - sum(seconds for _, seconds in spans)
-    if phase in PHASES and rest > 0 and not getattr(timings, phase):
-        spans = [(name, rest if name == phase else seconds) for name, seconds in spans]
-    return [(name, seconds) for name, seconds in spans if seconds > 0]
-
-
-def _came_home(done: Done) -> _Home:
+def _came_home(done: Done) -> Home:
     value = done.value
     if done.fault is not None:
-        return _Home(str(done.fault.kind))
+        return Home(str(done.fault.kind))
     if isinstance(value, Page | Failure):
-        return _Home(end_of(value), value.timings, getattr(value, "phase", None))
-    return _Home("ok")
+        return Home(end_of(value), value.timings, getattr(value, "phase", None))
+    return Home("ok")
 
 
 def record(entries: Iterable[Entry | None], options: Options, transports: Transports | None = None) -> Trace:
-    """Fetch `entries` under `options` and return all that was heard. Everything is kept: meant for short lists."""
+    """Fetch `entries` under `options` and return all that was heard. Everything is kept: meant for short lists.
+
+    A KeyboardInterrupt ends the run; what was heard by then is returned.
+    """
     tracer = Tracer(options.engine)
     worker = api.open_fetch(entries, options, transports=transports).observe(tracer)
     _import_engine(options.engine)
     began = time.monotonic()
-    with tracer.listening(), contextlib.closing(worker.run()) as outcomes:
-        for outcome in outcomes:
-            tracer.handed_over(outcome)
+    try:
+        with tracer.listening(), contextlib.closing(worker.run()) as outcomes:
+            for outcome in outcomes:
+                tracer.handed_over(outcome)
+    except KeyboardInterrupt:
+        tracer.broke_off = True
     return tracer.trace(options, worker.width, began, time.monotonic())
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cormorant.lab.comparison import Comparison
 from cormorant.lab.report.charts.drawing import GREY, Picture, drawing, figure, look, scaled, to_svg
 from cormorant.lab.report.ranking import Group, groups, memory_measure
+from cormorant.lab.report.words import capacity as said
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,10 @@ def throughput(comparison: Comparison) -> Picture:
         drawn, (axes,) = figure(0.7 + _ROW_INCHES * len(rows))
         values = _points(axes, rows, "pages_per_second")
         if capacity is not None:
-            aid += " The dashed line is what the origin gave when nothing was late: near it, the origin was measured."
+            aid += (
+                " The dashed line is what the origin gave when nothing was late: near it, the origin was measured. It "
+            )
+            aid += f"is {said(comparison.origin)}."
             axes.axvline(capacity, color=GREY, linestyle="--", linewidth=1)
             axes.annotate(" origin", (capacity, 1.0), xycoords=("data", "axes fraction"), va="bottom", color=GREY)
             values.append(capacity)
@@ -73,8 +77,8 @@ def memory(comparison: Comparison) -> Picture:
         scaled(axes.yaxis, peaks, "peak memory, MiB")
         if axes.get_yscale() == "linear":
             axes.set_ylim(bottom=0)
+        scaled(axes.xaxis, [_in_flight(group) for group in rows], "jobs under way at once, at the most")
         widths = sorted({group.concurrency for group in rows})
-        scaled(axes.xaxis, widths, "jobs at once")
         if len(widths) <= 6:
             axes.set_xticks(widths, [str(width) for width in widths])
             axes.set_xticks([], minor=True)
@@ -152,6 +156,11 @@ def _stacked(axes: Axes, rows: Sequence[Group]) -> None:
     axes.legend(handles=legend, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0)
 
 
+def _in_flight(group: Group) -> float:
+    """Return how many jobs were really under way at once; where nobody counted, how many might have been."""
+    return group.median("most_in_flight") or float(group.concurrency)
+
+
 def _lines(axes: Axes, rows: Sequence[Group], measure: str) -> list[float]:
     """Draw one line for each engine over its widths; returns all values drawn, in MiB."""
     drawn: list[float] = []
@@ -159,9 +168,9 @@ def _lines(axes: Axes, rows: Sequence[Group], measure: str) -> list[float]:
         own = [group for group in rows if (group.engine, group.workers) == engine and group.values(measure)]
         if not own:
             continue
-        own.sort(key=lambda group: group.concurrency)
+        own.sort(key=_in_flight)
         looks = look(engine[0])
-        widths = [group.concurrency for group in own]
+        widths = [_in_flight(group) for group in own]
         values = [[value / _MIB for value in group.values(measure)] for group in own]
         middles = [statistics.median(each) for each in values]
         words: dict[str, Any] = {"color": looks.colour, "linestyle": looks.dash, "marker": looks.marker}

@@ -1,0 +1,292 @@
+"""A job: a folder that remembers a run, so that the same command goes on where it stopped, however it stopped.
+
+    JOB/journal.sqlite   what was found and what ended, the output's committed lengths, options, counters
+    JOB/lock             who runs it now; gone when nobody does
+    JOB/progress.json    how the run stands, at most a second old, for those who look on; gone when nobody runs it
+
+Laws: one run at a time; what decides which pages are fetched and where they go cannot change from run to run, how they
+are fetched can; the folder is private (mode 0700), because URLs and headers may hold credentials.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cormorant.errors import OutputError, UsageError
+from cormorant.frontier.job_ends import ENDS, OK, OPEN, SERVICE
+from cormorant.frontier.job_lists import ListFacts, Position, check_unchanged
+from cormorant.frontier.job_lock import Lock, Locked
+from cormorant.frontier.job_state import SECONDS, State, read_state, reopen, state_of
+from cormorant.frontier.job_store import FILE, Store
+from cormorant.frontier.journal import POSITION, Journal
+from cormorant.interfaces import Committed
+from cormorant.messages import Headers
+
+PROGRESS = "progress.json"
+PROGRESS_SECONDS = 1.0
+OPTIONS, LISTS = "options", "lists"  # names in the book
+
+# What cannot change, and what would be wrong if it did.
+_LIST = "the job remembers by their place which lines were read"
+_OUTPUT = "the job knows what it has written there, and nothing of the other"
+_CHOICE = "what was left out or taken in by it before would stay so"
+FIXED = {
+    "command": "it is another kind of run",
+    "urls": _LIST,
+    "input": _LIST,
+    "keep_duplicates": _LIST,
+    "output": _OUTPUT,
+    "format": _OUTPUT,
+    "parse": "the records written so far hold what the other one returned",
+    **dict.fromkeys(("since", "scope", "depth", "max_pages", "max_pages_per_host", "include", "exclude"), _CHOICE),
+    **dict.fromkeys(("sitemaps", "obey_meta", "drop_tracking"), _CHOICE),
+}
+RETRIED = tuple(name for name in ENDS if name not in (ENDS[OPEN], OK, SERVICE, "bad_url"))
+
+
+class Job:
+    """A job that this process runs. `is_new`: nothing was done yet. `options` are those of this run.
+
+    `killed_before` says who ran it last, when that run ended without a word.
+    """
+
+    def __init__(self, folder: Path, lock: Lock, store: Store) -> None:
+        self.folder = folder
+        self._lock, self._store = lock, store
+        self._journal: Journal | None = None
+        self._told_at = -PROGRESS_SECONDS
+        self.is_new = store.value(OPTIONS) is None
+        self.options: dict[str, Any] = store.value(OPTIONS, {})
+        self.killed_before = None if lock.before is None else str(lock.before)
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | os.PathLike[str],
+        options: Mapping[str, Any],
+        lists: Sequence[str] = (),
+        *,
+        accept_changed_list: bool = False,
+    ) -> Job:
+        """Begin a job in `folder`, or go on with it. `options` are JSON values by their words.
+
+        Raises UsageError when another run has it (`Locked`), when an option of `FIXED` or a list has changed, or when
+        the folder holds something else; OutputError when it cannot be written.
+        """
+        facts = [ListFacts.of(name) for name in lists]
+        job = cls._held(Path(folder))
+        try:
+            job._take(options, facts, accept_changed_list)
+        except BaseException:
+            job.close()
+            raise
+        return job
+
+    @classmethod
+    def resume(
+        cls, folder: str | os.PathLike[str], changes: Mapping[str, Any], accept_changed_list: bool = False
+    ) -> Job:
+        """Go on with a job as it was begun but for `changes`; raises UsageError where there is none."""
+        job = cls._existing(Path(folder))
+        try:
+            facts = [ListFacts.of(facts.name) for facts in job._lists()]
+            job._take(job.options | dict(changes), facts, accept_changed_list)
+        except BaseException:
+            job.close()
+            raise
+        return job
+
+    @classmethod
+    def look(cls, folder: str | os.PathLike[str]) -> State:
+        """Return how a job stands, also while another process runs it. Raises UsageError where there is none."""
+        try:
+            job = cls._existing(Path(folder))
+        except Locked as locked:
+            return _told(Path(folder), locked)
+        try:
+            return read_state(job._store)
+        finally:
+            job.close()
+
+    @classmethod
+    def retry(cls, folder: str | os.PathLike[str], kinds: Collection[str]) -> Counter[str]:
+        """Let what ended in one of `kinds` (`RETRIED`) wait again, and return how many. For a job nobody runs.
+
+        Their records stay in the output: the later record of a URL is the one that counts.
+        """
+        for kind in kinds:
+            if kind not in RETRIED:
+                raise UsageError(f"{kind!r} cannot be tried again; give some of {', '.join(RETRIED)}")
+        job = cls._existing(Path(folder))
+        try:
+            return reopen(job._store, kinds)
+        finally:
+            job.close()
+
+    @classmethod
+    def _existing(cls, folder: Path) -> Job:
+        if not (folder / FILE).is_file():
+            raise UsageError(f"{folder} holds no job; begin one: cormorant fetch ... --job {folder}")
+        return cls._held(folder)
+
+    @classmethod
+    def _held(cls, folder: Path) -> Job:
+        _make(folder)
+        lock = Lock(folder)
+        try:
+            job = cls(folder, lock, Store(folder))
+            _sync_folder(folder)
+        except BaseException:
+            lock.release()
+            raise
+        return job
+
+    def _lists(self) -> list[ListFacts]:
+        return msgspec.convert(self._store.value(LISTS, []), list[ListFacts])
+
+    def _take(self, options: Mapping[str, Any], facts: list[ListFacts], accept_changed_list: bool) -> None:
+        """Take the options of this run, and remember them."""
+        now: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(dict(options)))
+        if not self.is_new:
+            _check_options(self.folder, self.options, now)
+            if not accept_changed_list:
+                check_unchanged(self._lists(), facts)
+        self.options = now
+        with self._store.transaction():
+            self._store.put({OPTIONS: now, LISTS: facts})
+
+    # --- a run ---
+
+    def frontier(self, headers: Headers, seconds: float) -> Journal:
+        """Read what is known and what is open; `headers` and `seconds` are those requests usually have now."""
+        self._journal = Journal(self._store, headers, seconds)
+        return self._journal
+
+    @property
+    def store(self) -> Store:
+        """The journal's file: for `robots`."""
+        return self._store
+
+    @property
+    def position(self) -> Position:
+        """Where reading the lists goes on."""
+        return msgspec.convert(self._store.value(POSITION, {}), Position)
+
+    @property
+    def committed(self) -> Committed | None:
+        """What of the output is committed: what the sink is opened with. None: see `begin_output`."""
+        return self._store.committed()
+
+    def begin_output(self) -> Committed:
+        """Note, before the output is made, that what stands there from now on is this job's.
+
+        To be called once it is sure that nothing stands there that must not be lost. So a run that is killed while it
+        makes its first file does not find somebody else's the next time.
+        """
+        with self._store.transaction():
+            self._store.put_committed(Committed(()))
+        return Committed(())
+
+    def counters(self, name: str) -> dict[str, Any]:
+        """Return the counters that were committed under `name`."""
+        value: dict[str, Any] = self._store.value(name, {})
+        return value
+
+    @property
+    def seconds(self) -> float:
+        """How long all runs before took, as far as they were committed."""
+        return float(self._store.value(SECONDS, 0.0))
+
+    def commit(
+        self, written: int, committed: Committed | None, position: Position | None, counters: Mapping[str, Any]
+    ) -> None:
+        """Do what `Journal.commit` does, and tell those who look on."""
+        assert self._journal is not None
+        self._journal.commit(written, committed, position, counters)
+        now = time.monotonic()
+        if now - self._told_at >= PROGRESS_SECONDS:
+            self._told_at = now
+            self._tell(float(counters.get(SECONDS, 0.0)))
+
+    def _tell(self, seconds: float) -> None:
+        assert self._journal is not None
+        state = state_of(self._journal.tally, self._journal.left, seconds)
+        beside = self.folder / f"{PROGRESS}.new"
+        with suppress(OSError):  # a convenience: what counts is committed
+            beside.write_bytes(msgspec.json.encode(state))
+            beside.replace(self.folder / PROGRESS)
+
+    def close(self) -> None:
+        """Close the journal and let go of the job. Never raises. Safe to call twice."""
+        self._store.close()
+        for name in (PROGRESS, f"{PROGRESS}.new"):
+            with suppress(OSError):
+                (self.folder / name).unlink()
+        self._lock.release()
+
+    def __repr__(self) -> str:
+        return f"<Job {self.folder} {'new' if self.is_new else 'going on'} {self._journal!r}>"
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        strange = not (folder / FILE).exists() and any(one.name != "lock" for one in folder.iterdir())
+    except FileExistsError:
+        raise UsageError(f"{folder} is a file; name a folder for the job") from None
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the job folder {folder}: {error.strerror}; make its parent writable, or name another"
+        ) from error
+    if strange:
+        raise UsageError(f"{folder} is not empty and holds no job; name a new folder")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder, and its own, as durable as the files."""
+    for place in (folder, folder.resolve().parent):
+        try:
+            descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue  # a parent that may be passed and not read
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise OutputError(f"cannot write {place}: {error.strerror}; see to the disk, then run it again") from error
+        finally:
+            os.close(descriptor)
+
+
+def _check_options(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for word, reason in FIXED.items():
+        old, new = before.get(word), now.get(word)
+        if old != new:
+            raise UsageError(
+                f"job {folder} was begun with {_said(word, old)}, and now it is {_said(word, new)}: {reason}; "
+                "run it as it was begun, or begin another job folder"
+            )
+
+
+def _said(word: str, value: Any) -> str:
+    name = word.replace("_", "-")
+    shown = (
+        "nothing" if value in (None, [], ()) else " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    )
+    return f"{name} {shown}"
+
+
+def _told(folder: Path, locked: Locked) -> State:
+    """Return what the run that has the job tells of it."""
+    try:
+        state = msgspec.json.decode((folder / PROGRESS).read_bytes(), type=State)
+    except (OSError, msgspec.MsgspecError):
+        raise locked from None
+    return msgspec.structs.replace(state, running=str(locked.owner) if locked.owner is not None else "another process")
