@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cormorant.messages import Result as Result
     from cormorant.messages import Timings as Timings
     from cormorant.options import Options as Options
+    from cormorant.reading import read as read
 
 __version__ = "0.1.0"
 
@@ -66,6 +67,7 @@ _HOME = {
     "fetch": "api",
     "get": "getting",
     "map": "api",
+    "read": "reading",
 }
 
 __all__ = [*_HOME, "__version__"]

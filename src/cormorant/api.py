@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence, Sized
 from typing import Any, TypedDict
 
@@ -115,7 +116,7 @@ def fetch(
     """
     chosen = Options.of(options)
     worker = open_fetch(_entries(urls), chosen, parse, since=since)
-    return worker.save_to(_open_sink(output, format, overwrite)).run()
+    return worker.save_to(_open_sink(output, format, overwrite, since)).run()
 
 
 def afetch(
@@ -135,7 +136,7 @@ def afetch(
     if options.setdefault("engine", "asyncio") != "asyncio":
         raise UsageError(f"afetch runs on your event loop: engine 'asyncio' only, not {options['engine']!r}; use fetch")
     worker = open_fetch(_entries(urls), Options.of(options), parse, since=since)
-    return worker.save_to(_open_sink(output, format, overwrite)).arun()
+    return worker.save_to(_open_sink(output, format, overwrite, since)).arun()
 
 
 def crawl(
@@ -354,9 +355,11 @@ def _as_line(text: object) -> str:
     return text.rstrip("\r\n") if isinstance(text, str) else str(text)
 
 
-def _open_sink(output: str | None, format: str | None, overwrite: bool) -> Sink | None:
+def _open_sink(output: str | None, format: str | None, overwrite: bool, since: str | None = None) -> Sink | None:
     if output is None:
         return None
+    if since is not None and os.path.exists(output) and os.path.samefile(output, since):
+        raise UsageError(f"{output!r} is both since and output, and unchanged pages have no body; name another output")
     from cormorant.sinks import open_sink
 
     return open_sink(output, format, overwrite)

@@ -14,7 +14,6 @@ from typing import Any, TypeGuard
 import msgspec
 
 from cormorant.content import sitemaps
-from cormorant.content.links import robots_tag
 from cormorant.engines import job
 from cormorant.messages import Failure, Harvest, Kind, Lead, Outcome, Page, Purpose, Request, failed
 from cormorant.policies.redirects import points_elsewhere
@@ -138,6 +137,8 @@ def _of_page(page: Page, obeys_meta: bool) -> Harvest:
     leads = tuple(Lead(url=link.url, text=link.text, nofollow=link.nofollow) for link in seen.links)
     outcome: Outcome = page
     if obeys_meta:
+        from cormorant.content.links import robots_tag
+
         tagged = robots_tag([value for name, value in page.headers if name.lower() == "x-robots-tag"])
         noindex, nofollow = tagged[0] or seen.noindex, tagged[1] or seen.nofollow
         if nofollow:

@@ -175,9 +175,11 @@ class Worker:
             self._report(left_out)
 
     def _close_sink(self) -> None:
-        self._tell_left_out()
-        if self._sink is not None:
-            self._sink.close()
+        try:
+            self._tell_left_out()
+        finally:
+            if self._sink is not None:
+                self._sink.close()
 
     def _book(self, outcome: Page | Failure | Result) -> None:
         """Save an outcome, then count it."""

@@ -85,9 +85,7 @@ def test_a_seed_was_asked_for_by_name() -> None:
 
 @pytest.mark.parametrize("word", ["include", "exclude"])
 def test_a_bad_pattern_is_refused_with_the_fix(word: str) -> None:
-    with pytest.raises(
-        UsageError, match=rf"{word} '\*\.pdf' is no regular .* nothing to repeat .* write \\\*\\\.pdf"
-    ):
+    with pytest.raises(UsageError, match=rf"{word} '\*\.pdf' is no regular .* nothing to repeat .* write \\\*\\\.pdf"):
         Scope(**{word: ("fine", "*.pdf")})  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="write one of host, domain, prefix, any"):
         Scope(reach="site")

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cormorant.cli import compare, crawl, demo, doctor, engines, explain, fetch, map, plan, site, trace
+from cormorant.cli import cat, compare, crawl, demo, doctor, engines, explain, fetch, map, plan, site, trace
 from cormorant.cli.exits import Exit, LogOnStderr, leave
 
 EPILOG = """
@@ -35,6 +35,7 @@ for module, command in (
     (fetch, fetch.fetch),
     (crawl, crawl.crawl),
     (plan, plan.plan),
+    (cat, cat.cat),
     (map, map.map),
     (engines, engines.engines),
     (site, site.site),

@@ -42,18 +42,33 @@ Output = Annotated[
         "-o",
         metavar="OUT",
         rich_help_panel=OUT,
-        help="Where results go, chosen by suffix: .jsonl, a folder ending in /, - for stdout as JSON Lines. Without "
-        "it: readable lines on a terminal, JSON Lines into a pipe.",
+        help="Where results go, chosen by suffix: .jsonl, .csv (also .gz, .zst), .warc.gz, .warc.zst, .parquet, "
+        ".sqlite, a folder ending in /, - for stdout as JSON Lines. Without it: readable lines on a terminal, JSON "
+        "Lines into a pipe.",
     ),
 ]
 Format = Annotated[
     str | None,
     typer.Option(
-        "--format", metavar="FORMAT", rich_help_panel=OUT, help="Override the suffix of OUT: jsonl or folder."
+        "--format",
+        metavar="FORMAT",
+        rich_help_panel=OUT,
+        help="Override the suffix of OUT: jsonl, csv, warc, parquet, sqlite or folder.",
     ),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", rich_help_panel=OUT, help="Replace OUT if it exists; else that is an error.")
+]
+Rotate = Annotated[
+    int | None,
+    typer.Option(
+        "--rotate",
+        metavar="SIZE",
+        parser=units.size,
+        rich_help_panel=OUT,
+        show_default="one file",
+        help="Go on in OUT-00001, OUT-00002, ... when a file has grown to SIZE: 500M, 1G.",
+    ),
 ]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", rich_help_panel=OUT, help="No progress and no summary; errors are still told.")

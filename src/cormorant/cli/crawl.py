@@ -113,6 +113,7 @@ def crawl(
     output: choices.Output = None,
     format: choices.Format = None,
     overwrite: choices.Overwrite = False,
+    rotate: choices.Rotate = None,
     quiet: choices.Quiet = False,
     report_skipped: Annotated[
         str | None,
@@ -153,7 +154,7 @@ def crawl(
     words = dict(locals())
     with told():
         where = {name: words[name] for name in _WHERE} | {name: words[name] or () for name in _PATTERNS}
-        destination = Destination(target=output, format=format, overwrite=overwrite, quiet=quiet)
+        destination = Destination(target=output, format=format, overwrite=overwrite, quiet=quiet, rotate_bytes=rotate)
         code = _run(seeds or [], input or [], where | choices.options_in(words), parse, report_skipped, destination)
         raise typer.Exit(code)
 

@@ -16,12 +16,13 @@ STDOUT = "-"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Destination:
-    """The words of `-o`, `--format`, `--overwrite` and `--quiet`. No target: stdout, readable on a terminal."""
+    """The words of `-o` and the options beside it. No target: stdout, readable on a terminal."""
 
     target: str | None = None
     format: str | None = None
     overwrite: bool = False
     quiet: bool = False
+    rotate_bytes: int | None = None
 
     def __str__(self) -> str:
         """Return the name for people."""
@@ -43,10 +44,10 @@ class Destination:
         from cormorant.sinks import open_sink
         from cormorant.sinks.jsonl import JsonLines
 
-        if self._is_stdout and self.format in (None, "jsonl"):
+        if self._is_stdout and self.format in (None, "jsonl") and self.rotate_bytes is None:
             return JsonLines(data_stream(), overwrite=False)
         format = self.format or ("jsonl" if self._is_stdout else None)
-        return open_sink(self.target or STDOUT, format, overwrite=self.overwrite)
+        return open_sink(self.target or STDOUT, format, overwrite=self.overwrite, rotate_bytes=self.rotate_bytes)
 
     def shows_progress(self) -> bool:
         """Tell whether progress may be shown: not where the results themselves go to a terminal (as in curl)."""

@@ -53,6 +53,7 @@ def fetch(
     output: choices.Output = None,
     format: choices.Format = None,
     overwrite: choices.Overwrite = False,
+    rotate: choices.Rotate = None,
     quiet: choices.Quiet = False,
     parse: choices.Parse = None,
     engine: choices.Engine = DEFAULTS["engine"],
@@ -82,12 +83,13 @@ def fetch(
 ) -> None:
     """Fetch many pages at once. Each URL ends in exactly one record: a page, or a failure that says why.
 
-    Formats of OUT: .jsonl (one JSON object a line), FOLDER/ (bodies as files, with an index), - (JSON Lines on stdout).
+    Formats of OUT: .jsonl (one JSON object a line), .csv, .warc.gz, .parquet, .sqlite, FOLDER/ (bodies as files, with
+    an index), - (JSON Lines on stdout). `cormorant cat OUT` reads any of them back.
     """
     words = dict(locals())
     with told():
         options = Options.of(choices.options_in(words))
-        destination = Destination(target=output, format=format, overwrite=overwrite, quiet=quiet)
+        destination = Destination(target=output, format=format, overwrite=overwrite, quiet=quiet, rotate_bytes=rotate)
         raise typer.Exit(_run(urls or [], input or [], options, parse, since, destination))
 
 

@@ -248,8 +248,9 @@ class _Heard:
         self._ended = time.monotonic()
 
     def _tell(self) -> None:
-        if self._began and self._ended:  # the hub outlives an engine: this wait may have begun before we listened
-            self._rounds.waited(self._began, self._ended, self.ready)
+        if self._ended:
+            # The hub outlives an engine: of a wait that began before we listened, only the end was heard.
+            self._rounds.waited(self._began or self._ended, self._ended, self.ready)
         self._began = self._ended = 0.0
         self.ready = 0
 

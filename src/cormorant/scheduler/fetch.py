@@ -318,12 +318,11 @@ class FetchScheduler:
 
     def settle(self, done: Done, now: float) -> None:
         """Take one ended job home: redirect, retry, an answer for ourselves, or an end."""
-        asked, request = self._under_way.pop(done.ticket)
+        host, request = self._under_way.pop(done.ticket)
         value = done.value if done.fault is None else failure_of(request, done.fault)
         harvest = value if isinstance(value, Harvest) else None
         outcome: Outcome = value if harvest is None else harvest.outcome
-        self._hosts.settle(asked, request, outcome, now)
-        host = self._hosts.host(asked.name)  # it may have been forgotten meanwhile, and come back
+        self._hosts.settle(host, request, outcome, now)
         self._line_up(host, now)
         if request.attempts == 1 and not request.redirects:
             self._budget.earn()
@@ -422,5 +421,3 @@ class FetchScheduler:
             f"waiting={len(self._frontier)} "
             f"under_way={len(self._under_way)} later={len(self._later)} ended={len(self._ended)}>"
         )
-
-

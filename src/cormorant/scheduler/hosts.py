@@ -31,12 +31,13 @@ class Host:
     Nothing goes past a look-up of its address (`is_looked_up`): it decides whose budget is whose.
     """
 
-    __slots__ = ("express", "group", "is_held", "is_in_line", "is_looked_up", "name")
+    __slots__ = ("active", "express", "group", "is_held", "is_in_line", "is_looked_up", "name")
 
     def __init__(self, name: str, group: Group) -> None:
         self.name = name
         self.group = group
         self.express: tuple[Request, ...] = ()  # seldom more than one: robots.txt that is redirected here
+        self.active = 0
         self.is_held = self.is_in_line = self.is_looked_up = False
 
 
@@ -171,6 +172,7 @@ class Hosts:
     def start(self, host: Host, now: float) -> None:
         """Note that a request to the host starts now."""
         group = host.group
+        host.active += 1
         group.active += 1
         if self._is_plain and group.crawl_delay is None:
             return
@@ -181,8 +183,8 @@ class Hosts:
     def settle(self, host: Host, request: Request, outcome: Outcome, now: float) -> None:
         """Note how a request to the host ended. What it says of the host is heard here."""
         group = host.group
+        host.active -= 1
         group.active -= 1
-        self._list(group)
         if request.purpose is Purpose.ADDRESS:
             return  # the host has not been asked yet
         if group.trust is not None and self._breaker is not None:
@@ -242,7 +244,7 @@ class Hosts:
     def rest(self, host: Host, now: float) -> bool:
         """Note that a host has nothing to send; forget it when nothing ties us to it. Returns whether it was."""
         group = host.group
-        if host.is_in_line or host.is_held or host.express:
+        if host.active or host.is_in_line or host.is_held or host.express:
             self._list(group)  # its neighbours need not wait for what holds it
             return False
         if self._hosts.pop(host.name, None) is not None:

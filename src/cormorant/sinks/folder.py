@@ -8,18 +8,20 @@ folder; a file is complete before the index names it.
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from cormorant.content import charset
 from cormorant.errors import OutputError, UsageError
+from cormorant.interfaces import Committed
 from cormorant.messages import Outcome, Result
-from cormorant.sinks import records
-from cormorant.sinks.lines import LineFile
+from cormorant.sinks import folder_files, records
+from cormorant.sinks.files import cannot_write
+from cormorant.sinks.parts import Parts
 
 INDEX = "index.jsonl"
 LONGEST_SLUG = 60
@@ -27,7 +29,6 @@ LONGEST_HOST = 120
 
 _PARTS = re.compile(r"https?://(?:[^/?#]*@)?([^/?#]*)(.*)\Z", re.DOTALL)
 _UNSAFE = re.compile(r"[^a-z0-9_.]+")
-_OURS = re.compile(r"[a-z0-9_][a-z0-9_.-]*/[a-z0-9_][a-z0-9_.-]*")
 _SUFFIXES = {
     "text/html": ".html",
     "application/xhtml+xml": ".xhtml",
@@ -66,27 +67,35 @@ class Folder:
     """Writes bodies to `HOST/PATH-HASH.SUFFIX` and records, without their body but with `file`, to the index.
 
     The folder is made when missing and refused when something is in it, unless `overwrite`: then the files that
-    its index names are removed first. Results of `map` go to the index alone.
+    its index names are removed first. Results of `map` go to the index alone. It has no parts: `rotate_bytes` is
+    refused.
     """
 
-    def __init__(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        overwrite: bool = False,
+        *,
+        rotate_bytes: int | None = None,
+        resume: Committed | None = None,
+    ) -> None:
+        if rotate_bytes is not None:
+            raise UsageError(f"{path} is a folder, which has no parts; leave --rotate (rotate_bytes) out")
         self._root = Path(path)
-        try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            used = any(self._root.iterdir())
-            if used and overwrite:
-                _remove_pages(self._root)
-        except (OSError, ValueError) as error:
-            raise OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
-        if used and not overwrite:
-            raise UsageError(f"{path} is not empty; pass --overwrite (overwrite=True), or name another folder")
-        self._index = LineFile(self._root / INDEX, overwrite)
+        if resume is None:
+            _make_ready(path, overwrite)
+        self._index = Parts(self._root / INDEX, overwrite=overwrite, resume=resume)
+        if resume is not None:
+            folder_files.remove_orphans(self._root, INDEX)
+        self._trouble: OutputError | None = None
+        self._disk = folder_files.Disk(self._root)
 
     def __repr__(self) -> str:
         return f"<Folder {self._root} with {self._index!r}>"
 
     def write(self, outcome: Outcome | Result) -> None:
         """Write the body to its file and the record to the index."""
+        self._check()
         if isinstance(outcome, Result):
             self._index.append(records.line(outcome))
             return
@@ -97,11 +106,28 @@ class Folder:
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system."""
+        self._check()
         self._index.flush()
+
+    def sync(self, last: bool = False) -> Committed:
+        """Put the index and every body it names on stable storage, and say how much of the index there is."""
+        self._check()
+        committed = self._index.sync()
+        try:
+            self._disk.sync(INDEX)
+        except OutputError as error:
+            self._trouble = error
+            raise
+        return committed
 
     def close(self) -> None:
         """Flush and close the index. Safe to call twice."""
+        self._disk.close()
         self._index.close()
+
+    def _check(self) -> None:
+        if self._trouble is not None:
+            raise OutputError(str(self._trouble)) from self._trouble
 
     def _write_body(self, outcome: Outcome) -> str:
         """Write the body to a new file and return its path in the folder."""
@@ -110,13 +136,39 @@ class Folder:
         for number in itertools.count(1):  # a URL may come more than once: each page keeps its file
             name = f"{stem}-{number}{suffix}" if number > 1 else stem + suffix
             try:
-                _write_new(f"{self._root}/{name}", outcome.body)
+                folder_files.write_new(f"{self._root}/{name}", outcome.body)
                 break
             except FileExistsError:
                 continue
             except OSError as error:
-                raise OutputError(f"cannot write {self._root / name}: {error.strerror or error}") from error
+                self._trouble = cannot_write(self._root / name, error)
+                raise self._trouble from error
         return name
+
+
+def read(path: str) -> Iterator[Outcome]:
+    """Yield each outcome of a folder. Raises ValueError or KeyError for a line that is no record of ours."""
+    with open(f"{path}/{INDEX}", "rb") as index:
+        for line in index:
+            record = json.loads(line)
+            name = record["file"]
+            if name is not None and not folder_files.OURS.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of ours")
+            yield records.outcome(record, None if name is None else Path(path, name).read_bytes())
+
+
+def _make_ready(path: str | os.PathLike[str], overwrite: bool) -> None:
+    """Make the folder, or remove the pages of an earlier run if that is allowed."""
+    root = Path(path)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        used = any(root.iterdir())
+        if used and overwrite:
+            folder_files.remove_pages(root, INDEX)
+    except (OSError, ValueError) as error:
+        raise cannot_write(path, error) from error
+    if used and not overwrite:
+        raise UsageError(f"{path} is not empty; pass --overwrite (overwrite=True), or name another folder")
 
 
 def _stem(url: str, suffix: str) -> str:
@@ -138,38 +190,3 @@ def _suffix(outcome: Outcome) -> str:
     content_type = outcome.header("content-type")
     essence = (content_type or "").partition(";")[0].strip().lower()
     return _SUFFIXES.get(essence) or (".txt" if charset.is_text(outcome.body, content_type) else ".bin")
-
-
-def _write_new(path: str, body: bytes) -> None:
-    """Write `body` to a file that must not exist yet; leave nothing behind when that fails."""
-    with _create(path) as file:
-        try:
-            view = memoryview(body)
-            while view:
-                view = view[file.write(view) :]
-        except OSError:
-            os.unlink(path)
-            raise
-
-
-def _create(path: str) -> io.FileIO:
-    try:
-        return io.FileIO(path, "xb")
-    except FileNotFoundError:  # the first page of its host
-        os.mkdir(os.path.dirname(path))
-        return io.FileIO(path, "xb")
-
-
-def _remove_pages(root: Path) -> None:
-    """Remove the files that the index of an earlier run names, and none that it did not write itself."""
-    if not (root / INDEX).is_file():
-        return
-    with (root / INDEX).open("rb") as index:
-        for line in index:
-            try:
-                name = str(json.loads(line)["file"])
-            except (ValueError, TypeError, KeyError):
-                continue
-            path = root / name
-            if _OURS.fullmatch(name) and not path.parent.is_symlink():
-                path.unlink(missing_ok=True)

@@ -1,13 +1,16 @@
-"""JSON Lines: one record a line, in a file or on a stream such as stdout."""
+"""JSON Lines: one record a line, in a file (compressed by its suffix: `.gz`, `.zst`) or on a stream such as stdout."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from typing import BinaryIO
 
+from cormorant.interfaces import Committed
 from cormorant.messages import Outcome, Result
-from cormorant.sinks import records
-from cormorant.sinks.lines import LineFile
+from cormorant.sinks import packing, records
+from cormorant.sinks.output import growing, sync
 
 
 class JsonLines:
@@ -16,8 +19,15 @@ class JsonLines:
     A binary stream is flushed but not closed; its BrokenPipeError passes unchanged.
     """
 
-    def __init__(self, target: str | os.PathLike[str] | BinaryIO, overwrite: bool = False) -> None:
-        self._file = LineFile(target, overwrite)
+    def __init__(
+        self,
+        target: str | os.PathLike[str] | BinaryIO,
+        overwrite: bool = False,
+        *,
+        rotate_bytes: int | None = None,
+        resume: Committed | None = None,
+    ) -> None:
+        self._file = growing(target, overwrite, rotate_bytes=rotate_bytes, resume=resume)
 
     def __repr__(self) -> str:
         return f"<JsonLines to {self._file!r}>"
@@ -30,6 +40,18 @@ class JsonLines:
         """Hand everything written so far to the operating system."""
         self._file.flush()
 
+    def sync(self, last: bool = False) -> Committed:
+        """Put everything written so far on stable storage, and say what the output holds."""
+        return sync(self._file)
+
     def close(self) -> None:
         """Flush and close. Safe to call twice."""
         self._file.close()
+
+
+def read(path: str) -> Iterator[Outcome]:
+    """Yield each outcome of one file. Raises ValueError or KeyError for a line that is no record."""
+    with packing.opened(path) as lines:
+        for line in lines:
+            record = json.loads(line)
+            yield records.outcome(record, records.body(record))

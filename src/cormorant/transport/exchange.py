@@ -208,9 +208,7 @@ class Exchange:
             self._set_limit(request.max_body)
         if request.method != "GET" or not self._plain:
             self._set_method(request)
-        self._asked_at = 0.0
-        self.began = time.monotonic()
-        self._fetched_at = time.time()
+        self._asked_at, self.began, self._fetched_at = 0.0, time.monotonic(), time.time()
 
     def _set_limit(self, max_body: int | None) -> None:
         """Read so much of a body; None: as the options say, which may mean none of it."""
@@ -395,12 +393,9 @@ class Exchange:
         )
 
     def _queued(self, connecting: float) -> float:
-        """Return the seconds from the scheduler's word to the request that no phase holds: a loop begins in its turn."""
-        if not self.request.released_at:
-            return 0.0
-        if not self._asked_at:
-            return max(0.0, self.began - self.request.released_at - self.name_seconds)
-        return max(0.0, self._asked_at - self.request.released_at - self.name_seconds - connecting)
+        """Return the seconds from the scheduler's word to the request that no phase holds."""
+        until = (self._asked_at - connecting if self._asked_at else self.began) - self.name_seconds
+        return max(0.0, until - self.request.released_at) if self.request.released_at else 0.0
 
     def _phase(self) -> str:
         """Return the phase in which the hop ended; of its times libcurl sets some on failure too."""

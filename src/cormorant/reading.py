@@ -1,0 +1,61 @@
+"""Outcomes read back from what a sink wrote, whatever its format: one after another, bodies exact."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from cormorant.errors import CormorantError, UsageError
+from cormorant.messages import Failure, Page
+from cormorant.sinks import format_of, module_of
+from cormorant.sinks.naming import Naming
+
+
+def read(path: str | os.PathLike[str]) -> Iterator[Page | Failure]:
+    """Yield each outcome of an output in the order of writing: of a file with all its parts, or of a folder.
+
+    The format is chosen by the name, as for writing. What was read back equals what was written but for two things:
+    `fetched_at` has milliseconds, and `data` is what JSON makes of it. The name of a single part (`x-00001.jsonl`)
+    gives that part alone. Memory holds one outcome (of Parquet some hundreds).
+
+    Raises UsageError when there is no such output, and where it is damaged, after what stands before; MissingPackage
+    when the format needs one.
+    """
+    name = os.fspath(path)
+    if name == "-":
+        raise UsageError("outcomes cannot be read from stdin; name a file or a folder")
+    module = module_of(format_of(name))
+    return _outcomes(module.read, _files(name))
+
+
+def _files(name: str) -> list[str]:
+    if os.path.isdir(name):
+        return [name]
+    found = [os.fspath(part) for part in Naming(name).complete()]
+    if not found:
+        raise UsageError(f"{name} does not exist; name an output that cormorant wrote")
+    return found
+
+
+def _outcomes(read_file: object, names: list[str]) -> Iterator[Page | Failure]:
+    assert callable(read_file)
+    for name in names:
+        count = 0
+        outcomes = read_file(name)
+        while True:
+            try:
+                outcome = next(outcomes, None)
+            except CormorantError:
+                raise
+            except Exception as error:  # a reader of another's making raises what it likes for bytes it dislikes
+                raise UsageError(f"{name}: what follows outcome {count:,} cannot be read: {_words(error)}") from error
+            if outcome is None:
+                break
+            count += 1
+            yield outcome
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it is no outcome of ours ({error} is missing)"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
