@@ -56,7 +56,7 @@ def test_the_pace_is_that_of_the_last_seconds():
 
 
 @pytest.mark.parametrize(
-    ("rate", "expected", "seconds"), [(10.0, 120.0, 10.0), (0.0, 120.0, None), (10.0, None, None), (10.0, 5.0, 0.0)]
+    ("rate", "expected", "seconds"), [(10.0, 120.0, 10.0), (0.0, 120.0, None), (10.0, None, None), (10.0, 5.0, None)]
 )
 def test_time_left(rate, expected, seconds):
     shown = Progress(Console(file=io.StringIO()), statistics, lambda: expected)

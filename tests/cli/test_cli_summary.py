@@ -48,7 +48,7 @@ def test_the_block():
     head = summary.title(FULL, "URL", "page")
     assert summary.block(FULL, head, "9,801 records to pages.jsonl").plain.splitlines() == [
         "10,020 URLs in 1m52s (89.3 pages/s, 41.2 MB/s)",
-        "    9,874  ok           200: 9,801  304: 73",
+        "    9,874  ok           200: 9,801  304 unchanged: 73",
         "       61  http error   404: 55  403: 6",
         "       38  network      timeout: 21  dns: 11  connect: 6",
         "       20  not allowed  blocked: 20",
