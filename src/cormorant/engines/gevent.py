@@ -94,8 +94,8 @@ class GeventEngine:
             self._limits[ticket].close()
             self._limit(ticket, ends_at)
             return
+        bird.kill(DeadlineExceeded, block=False)  # first: else the collector is woken first, and may end the loop
         self._end(Done(ticket=ticket, fault=job.late()))
-        bird.kill(DeadlineExceeded, block=False)
 
     def collect(self, timeout: float | None) -> list[Done]:
         """Let gevent's loop run until a job has ended, or for `timeout` seconds."""
