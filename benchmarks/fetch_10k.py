@@ -13,7 +13,8 @@ import resource
 import sys
 import time
 
-from cormorant.api import fetch, open_fetch
+from cormorant.api import fetch
+from cormorant.opening import open_fetch
 from cormorant.options import Options
 
 

@@ -33,6 +33,7 @@ SHELVES = {
     "architecture",
     "engines",
     "explanation/how-engines-wait",
+    "explanation/durability",
     "explanation/measuring",
     "glossary",
     "howto",
@@ -405,7 +406,7 @@ def test_blocks_run(page: Path, port: int, folder: Path, environment: dict[str, 
             # Every command must end well, or with the code that is expected; the last one decides.
             rule = f"set -o pipefail; trap 'test $? = {block.exit} || exit 99' ERR"
             command = ["bash", "-c", f"{rule}\n{text}"]
-        answer = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+        answer = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110)
         assert answer.returncode == block.exit, f"{where}: {answer.stdout}{answer.stderr}"
         assert "Traceback" not in answer.stderr, f"{where}: {answer.stderr}"
         if output is not None:

@@ -6,93 +6,25 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence, Sized
-from typing import Any, TypedDict
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sized
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
-from cormorant import engines, fetching
-from cormorant.auto import AutoWorker, engine_for
-from cormorant.content.robots import product_token
+from cormorant import fetching
 from cormorant.errors import UsageError
-from cormorant.frontier.memory import MemoryFrontier
-from cormorant.interfaces import Entry, Scheduler, Sink, Transports, Work
-from cormorant.items import ItemScheduler
+from cormorant.interfaces import DurableSink, Entry
+from cormorant.listed import as_line
 from cormorant.messages import Outcome, Result
-from cormorant.options import AUTO, CRAWL_DEFAULTS, Options
-from cormorant.policies.breaker import Breaker
-from cormorant.policies.following import Following
-from cormorant.policies.politeness import Politeness
-from cormorant.policies.redirects import Redirects
-from cormorant.policies.retries import Retries
-from cormorant.policies.robots import Robots
+from cormorant.opening import CrawlWords, OptionWords, Positioned, open_crawl, open_fetch, open_map
+from cormorant.options import Options
 from cormorant.policies.scope import Scope
-from cormorant.policies.throttle import Throttle
-from cormorant.scheduler.discovery import Discovery
-from cormorant.scheduler.fetch import Conditions, FetchPolicies, FetchScheduler
-from cormorant.transport import Curl
 from cormorant.worker import Report, Worker
 
-# What `map` cannot keep to: it does not see your requests.
-FOR_LISTS_ALONE = (
-    "retries",
-    "per_host",
-    "delay",
-    "jitter",
-    "polite_by",
-    "max_delay",
-    "max_retry_after",
-    "throttle",
-    "breaker",
-    "robots",
-    "header",
-    "keep_duplicates",
-)
-NOTHING_YET = object()  # an item source yields it when it has none at the moment
-
-
-class OptionWords(TypedDict, total=False):
-    """The keyword arguments of `fetch`, `afetch` and `map`: the fields of `Options`, all optional."""
-
-    engine: str
-    concurrency: int | None
-    timeout: float
-    connect_timeout: float
-    max_body: int
-    no_body: bool
-    retries: int
-    max_retry_after: float
-    breaker: int
-    per_host: int
-    delay: float
-    jitter: float
-    polite_by: str
-    max_delay: float
-    throttle: bool
-    robots: bool
-    allow_private: bool
-    header: Any
-    user_agent: str
-    proxy: str | None
-    insecure: bool
-    keep_duplicates: bool
-    watchdog: float | None
-
-
-class CrawlWords(OptionWords, total=False):
-    """The keyword arguments of `crawl` besides: how far it goes (`scope` and the next seven) and how it goes on."""
-
-    scope: str
-    depth: int | None
-    max_pages: int | None
-    max_pages_per_host: int | None
-    include: Sequence[str]
-    exclude: Sequence[str]
-    sitemaps: bool
-    prefer: Sequence[str]
-    obey_meta: bool
-    drop_tracking: bool
+if TYPE_CHECKING:
+    from cormorant.jobs import Job
 
 
 def fetch(
@@ -103,6 +35,7 @@ def fetch(
     format: str | None = None,
     overwrite: bool = False,
     since: str | None = None,
+    job: str | None = None,
     **options: Unpack[OptionWords],
 ) -> Generator[Outcome, None, None]:
     """Fetch many URLs; yield a Page or a Failure for each, the moment it is back.
@@ -112,11 +45,12 @@ def fetch(
     yielded. `since` is the JSON Lines file of an earlier run: what it has an ETag or a Last-Modified for is asked for
     only if it changed, and a page that did not is `unchanged` (status 304, nothing to parse). Options are the fields of
     `cormorant.Options`. A text that is no URL gives a Failure of kind bad_url. Closing the generator stops the work
-    behind it. Raises UsageError for a wrong option, MissingPackage for an engine that is not installed.
+    behind it. `job` is a folder that remembers the run: after a crash, or a `break`, the same call with the same list
+    goes on, and each URL is in `output` once (without one, what was not asked for the next outcome may come again).
+    Raises UsageError for a wrong option, MissingPackage for an engine that is not installed.
     """
-    chosen = Options.of(options)
-    worker = open_fetch(_entries(urls), chosen, parse, since=since)
-    return worker.save_to(_open_sink(output, format, overwrite, since)).run()
+    worker = _fetch_worker(urls, parse, _Out(output, format, overwrite), since, job, options)
+    return worker.run()
 
 
 def afetch(
@@ -127,6 +61,7 @@ def afetch(
     format: str | None = None,
     overwrite: bool = False,
     since: str | None = None,
+    job: str | None = None,
     **options: Unpack[OptionWords],
 ) -> AsyncGenerator[Outcome, None]:
     """Do what `fetch` does inside your own event loop: `async for page in cormorant.afetch(urls)`.
@@ -135,8 +70,7 @@ def afetch(
     """
     if options.setdefault("engine", "asyncio") != "asyncio":
         raise UsageError(f"afetch runs on your event loop: engine 'asyncio' only, not {options['engine']!r}; use fetch")
-    worker = open_fetch(_entries(urls), Options.of(options), parse, since=since)
-    return worker.save_to(_open_sink(output, format, overwrite, since)).arun()
+    return _fetch_worker(urls, parse, _Out(output, format, overwrite), since, job, options).arun()
 
 
 def crawl(
@@ -147,6 +81,7 @@ def crawl(
     format: str | None = None,
     overwrite: bool = False,
     report_skipped: Report | None = None,
+    job: str | None = None,
     **words: Unpack[CrawlWords],
 ) -> Generator[Outcome, None, None]:
     """Fetch the seeds, and what their pages link to; yield a Page or a Failure for each, the moment it is back.
@@ -158,12 +93,10 @@ def crawl(
     `nofollow` and keeps no `noindex`. `drop_tracking` takes URLs that differ in tracking parameters alone for one.
     `report_skipped(list)` is called with what was seen and left out (`url`, `reason`, `source`, `depth`). The other
     options are the fields of `cormorant.Options`, politer than for `fetch`: one page at a time to a host, 1 s apart,
-    robots.txt kept to, 2 retries. How a page was found is its `found`. Raises UsageError for a wrong option.
+    robots.txt kept to, 2 retries. How a page was found is its `found`. `job` as for `fetch`. Raises UsageError for a
+    wrong option.
     """
-    worker = open_crawl(_entries(seeds), words, parse)
-    if report_skipped is not None:
-        worker.report_to(report_skipped)
-    return worker.save_to(_open_sink(output, format, overwrite)).run()
+    return _crawl_worker(seeds, parse, _Out(output, format, overwrite), report_skipped, job, words).run()
 
 
 def acrawl(
@@ -174,6 +107,7 @@ def acrawl(
     format: str | None = None,
     overwrite: bool = False,
     report_skipped: Report | None = None,
+    job: str | None = None,
     **words: Unpack[CrawlWords],
 ) -> AsyncGenerator[Outcome, None]:
     """Do what `crawl` does inside your own event loop: `async for page in cormorant.acrawl(seeds, depth=2)`.
@@ -183,10 +117,7 @@ def acrawl(
     words.setdefault("engine", "asyncio")
     if words["engine"] != "asyncio":
         raise UsageError(f"acrawl runs on your event loop: engine 'asyncio' only, not {words['engine']!r}; use crawl")
-    worker = open_crawl(_entries(seeds), words, parse)
-    if report_skipped is not None:
-        worker.report_to(report_skipped)
-    return worker.save_to(_open_sink(output, format, overwrite)).arun()
+    return _crawl_worker(seeds, parse, _Out(output, format, overwrite), report_skipped, job, words).arun()
 
 
 def map(
@@ -218,148 +149,112 @@ def _called_back(
         results.close()
 
 
-def open_fetch(
-    entries: Iterable[Entry | None],
-    options: Options,
-    parse: fetching.Parse | None = None,
-    sink: Sink | None = None,
-    transports: Transports | None = None,
-    since: str | None = None,
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Out:
+    """Where outcomes are written, besides being handed over."""
+
+    target: str | None
+    format: str | None
+    overwrite: bool
+
+    def open(self, since: str | None, job: Job | None) -> DurableSink | None:
+        target = self.target
+        if target is None:
+            return None
+        if since is not None and os.path.exists(target) and os.path.samefile(target, since):
+            raise UsageError(
+                f"{target!r} is both since and output, and unchanged pages have no body; name another output"
+            )
+        from cormorant import sinks
+
+        if job is None:
+            return sinks.open_sink(target, self.format, self.overwrite)
+        return job.open_output(target, self.format, self.overwrite)
+
+
+def _fetch_worker(
+    urls: Iterable[str],
+    parse: fetching.Parse | None,
+    out: _Out,
+    since: str | None,
+    job: str | None,
+    options: Mapping[str, Any],
 ) -> Worker:
-    """Build the worker behind `fetch`. `entries` are (text, line number); None says that there is nothing yet."""
-    _check_parse(parse)
-    scheduler = FetchScheduler(iter(entries), MemoryFrontier(), _policies(options, _conditions(since)))
-    engine = engine_for(options.engine, parse)
-    work, wire = fetching.work_for(engine, parse), transports or Curl(options)
-    return _open(scheduler, engine, work, wire, options, entries, has_user_code=parse is not None, sink=sink)
+    chosen = Options.of(options)
+    if job is None:
+        return open_fetch(_entries(urls), chosen, parse, since=since).save_to(out.open(since, None))
+    words = {"command": "cormorant.fetch", "since": since} | dict(options)
+
+    def build(kept: Job, entries: Positioned) -> Worker:
+        return open_fetch(entries, chosen, parse, since=since, job=kept)
+
+    return _kept(job, words, parse, urls, out, since, build)
 
 
-def open_crawl(
-    seeds: Iterable[Entry | None],
+def _crawl_worker(
+    seeds: Iterable[str],
+    parse: fetching.Parse | None,
+    out: _Out,
+    report_skipped: Report | None,
+    job: str | None,
     words: Mapping[str, Any],
-    parse: fetching.Parse | None = None,
-    sink: Sink | None = None,
-    transports: Transports | None = None,
 ) -> Worker:
-    """Build the worker behind `crawl`; `words` are its keyword arguments."""
-    from cormorant.frontier.crawl import CrawlFrontier
+    if job is None:
+        worker = open_crawl(_entries(seeds), words, parse).save_to(out.open(None, None))
+    else:
 
-    _check_parse(parse)
-    scope, following, options = _crawl_settings(words)
-    frontier = CrawlFrontier()
-    discovery = Discovery(scope, following, frontier, options.header, options.timeout)
-    scheduler = FetchScheduler(iter(seeds), frontier, _policies(options), discovery)
-    engine = engine_for(options.engine, parse)
-    work = fetching.crawl_work_for(engine, parse, following.obey_meta)
-    wire = transports or Curl(options)
-    unknown = iter(())  # how many there will be
-    return _open(scheduler, engine, work, wire, options, unknown, has_user_code=parse is not None, sink=sink)
+        def build(kept: Job, entries: Positioned) -> Worker:
+            return open_crawl(entries, words, parse, job=kept)
+
+        said = {"command": "cormorant.crawl", "scope": Scope().reach} | dict(words)
+        worker = _kept(job, said, parse, seeds, out, None, build)
+    return worker if report_skipped is None else worker.report_to(report_skipped)
 
 
-def _crawl_settings(words: Mapping[str, Any]) -> tuple[Scope, Following, Options]:
-    """Take apart the keyword arguments of `crawl`: what is for its policies, and the options that it shares."""
-    rest = dict(words)
-    for name in ("include", "exclude", "prefer"):
-        if name in rest:
-            rest[name] = (rest[name],) if isinstance(rest[name], str) else tuple(rest[name])
-    if "scope" in rest:
-        rest["reach"] = rest.pop("scope")
-    settings: list[dict[str, Any]] = []
-    for policy in (Scope, Following):
-        names = [field.name for field in dataclasses.fields(policy)]
-        settings.append({name: rest.pop(name) for name in names if name in rest})
-    return Scope(**settings[0]), Following(**settings[1]), Options.of(CRAWL_DEFAULTS | rest, CrawlWords.__annotations__)
-
-
-def _check_parse(parse: object) -> None:
-    if parse is not None and not callable(parse):
-        raise UsageError(f"parse needs a function of a page, not {parse!r}; on the command line it is MODULE:FUNCTION")
-
-
-def _policies(options: Options, conditions: Conditions | None = None) -> FetchPolicies:
-    """Hand each policy its share of the options."""
-    return FetchPolicies(
-        politeness=Politeness(
-            per_host=options.per_host,
-            delay=options.delay,
-            jitter=options.jitter,
-            most_delay=options.max_delay,
-            by=options.polite_by,
-        ),
-        retries=Retries(limit=options.retries, most_retry_after=options.max_retry_after),
-        redirects=Redirects(),
-        seconds=options.timeout,
-        headers=options.header,
-        keep_duplicates=options.keep_duplicates,
-        breaker=Breaker(limit=options.breaker),
-        throttle=Throttle(per_host=options.per_host) if options.throttle else None,
-        robots=Robots(tries=options.retries + 1) if options.robots else None,
-        robots_token=product_token(options.user_agent),
-        conditions=conditions,
-    )
-
-
-def _conditions(since: str | None) -> Conditions | None:
-    if since is None:
-        return None
-    from cormorant.frontier.validators import Validators
-
-    return Validators.of_run(since).conditions
-
-
-def open_map(
-    function: Callable[[Any], Any], items: Iterable[Any], options: Options, sink: Sink | None = None
+def _kept(
+    folder: str,
+    words: dict[str, Any],
+    parse: fetching.Parse | None,
+    texts: Iterable[str],
+    out: _Out,
+    since: str | None,
+    build: Callable[[Job, Positioned], Worker],
 ) -> Worker:
-    """Build the worker behind `map`. `items` may yield NOTHING_YET."""
-    if not callable(function):
-        raise UsageError(f"map needs a function, not {type(function).__name__}: cormorant.map(function, items)")
-    for word in FOR_LISTS_ALONE:
-        if getattr(options, word) != getattr(Options(), word):
-            raise UsageError(f"{word} is for lists of URLs, and map cannot see your requests: leave it out")
-    scheduler = ItemScheduler(iter(items), options.timeout, NOTHING_YET)
-    engine = engine_for(options.engine, function)
-    return _open(scheduler, engine, function, Curl(options), options, items, has_user_code=True, sink=sink)
+    """Build a worker whose run is remembered in `folder`."""
+    from cormorant.jobs import Job
+    from cormorant.listed import Listed
+
+    _check_texts(texts)
+    target = out.target if out.target is None else os.path.join(os.path.abspath(out.target), "")[:-1]
+    if since is not None:
+        words["since"] = os.path.abspath(since)
+    words |= {"output": target, "format": out.format, "parse": None if parse is None else _name_of(parse)}
+    job = Job.open(folder, words)
+    try:
+        worker = build(job, Listed(texts, job.position))
+        return worker.save_to(out.open(since, job))
+    except BaseException:
+        job.close()
+        raise
 
 
-def _open(
-    scheduler: Scheduler,
-    engine: str,
-    work: Work,
-    transports: Transports,
-    options: Options,
-    entries: Iterable[Any],
-    **rest: Any,
-) -> Worker:
-    """Build the worker: as many at once as asked, as the engine can, and no more than there are entries."""
-    listed = max(1, len(entries)) if isinstance(entries, Sized) else None
-    rest["watchdog_seconds"] = options.watchdog
-    if engine == AUTO:
-        return AutoWorker(scheduler, work, transports, wanted=options.concurrency, listed=listed, **rest)
-    width = engines.width(engine, options.concurrency)
-    return Worker(scheduler, engine, work, transports, width=min(width, listed or width), **rest)
+def _name_of(parse: fetching.Parse) -> str:
+    """Return by what name a function is known again: its own, that of what it is a part of, or that of its class."""
+    whole = parse.func if isinstance(parse, functools.partial) else parse
+    named: Any = whole if hasattr(whole, "__qualname__") else type(whole)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
 def _entries(texts: Iterable[str]) -> Iterable[Entry | None]:
+    _check_texts(texts)
+    numbered = ((as_line(text), number) for number, text in enumerate(texts, 1))
+    return list(numbered) if isinstance(texts, Sized) else numbered
+
+
+def _check_texts(texts: object) -> None:
     if isinstance(texts, str | bytes):
         raise UsageError("give a list of URLs, not one text: [url]; for one page there is cormorant.get(url)")
     if not isinstance(texts, Iterable):
         raise UsageError(
             f"give an iterable of URLs, not {type(texts).__name__}; collect an async one into a list first"
         )
-    numbered = ((_as_line(text), number) for number, text in enumerate(texts, 1))
-    return list(numbered) if isinstance(texts, Sized) else numbered
-
-
-def _as_line(text: object) -> str:
-    """Return an entry as a line: one of a file without its end, what is no text (NaN, None) as what it looks like."""
-    return text.rstrip("\r\n") if isinstance(text, str) else str(text)
-
-
-def _open_sink(output: str | None, format: str | None, overwrite: bool, since: str | None = None) -> Sink | None:
-    if output is None:
-        return None
-    if since is not None and os.path.exists(output) and os.path.samefile(output, since):
-        raise UsageError(f"{output!r} is both since and output, and unchanged pages have no body; name another output")
-    from cormorant.sinks import open_sink
-
-    return open_sink(output, format, overwrite)

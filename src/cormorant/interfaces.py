@@ -5,13 +5,15 @@ Obligations come first in each docstring: who may call, from which thread, for h
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from cormorant.messages import Done, Fetch, Finished, LeftOut, Outcome, Request, Wait
 
+Trace: TypeAlias = tuple[Request, str | None, bool]
+"""A request that was found, None, and whether it was asked for; or one that has ended and where it was redirected."""
 Deliver: TypeAlias = Callable[[Outcome], None]
 Entry: TypeAlias = tuple[str, int | None]  # a line of input and its number
 
@@ -229,8 +231,8 @@ class Transports(Protocol):
 class Frontier(Protocol):
     """What is still to fetch, and what was seen. Used from one thread; hosts are `urls.origin` strings."""
 
-    def is_new(self, url: str) -> bool:
-        """Remember `url` as seen; returns whether it was not before."""
+    def is_new(self, url: str, by: Request | None = None) -> bool:
+        """Remember `url` as seen; returns whether it was not before. `by` is the request that is redirected there."""
         ...
 
     def knows(self, url: str) -> bool:
@@ -251,6 +253,59 @@ class Frontier(Protocol):
 
     def __len__(self) -> int:
         """Count the requests waiting."""
+        ...
+
+
+class RobotsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host answered at `fetched_at` (seconds since the epoch, by a wall clock that may have been set).
+
+    `file` are the bytes of its robots.txt, read at `url`; None: it has none, and everything may be fetched.
+    """
+
+    origin: str
+    fetched_at: float
+    url: str = ""
+    file: bytes | None = None
+
+
+class Books(Protocol):
+    """A frontier's memory of what came of its requests, for a run that may be killed and goes on.
+
+    What is settled in the order in which outcomes are handed over is committed in that order (`jobs.Job.commit`);
+    what is not committed is open, and fetched again when the run goes on.
+    """
+
+    def settle(self, request: Request, outcome: Outcome | None) -> None:
+        """Note that a request has reached its end, before what it leads to is added; None: nothing is handed over."""
+        ...
+
+    def settle_line(self, text: str, line: int | None) -> None:
+        """Note the outcome of a line that is no URL."""
+        ...
+
+    def keep_robots(self, answer: RobotsAnswer) -> None:
+        """Keep what a host answered to the question for its robots.txt."""
+        ...
+
+    def robots(self, at_most: int, keep_seconds: float) -> Iterator[RobotsAnswer]:
+        """Yield what hosts answered within the last `keep_seconds`, the latest `at_most` of it, the oldest first."""
+        ...
+
+    def hosts(self) -> list[str]:
+        """Return the hosts that something waits for."""
+        ...
+
+    def lines_again(self) -> list[Entry]:
+        """Return, once, the lines that are no URL and whose outcomes were not committed: they were offered before."""
+        ...
+
+    @property
+    def asked_for(self) -> int:
+        """How many pages were asked for, and have ended."""
+        ...
+
+    def trail(self, is_whole: bool = False) -> Iterator[Trace]:
+        """Yield what a crawl has found so far, in that order: all, or what its bounds count apart from pages."""
         ...
 
 
@@ -309,12 +364,14 @@ class Sink(Protocol):
 class Part(msgspec.Struct, frozen=True, gc=False):
     """One file of an output: `name` relative to the output's folder, and how much of it is committed.
 
-    `length` is in bytes (of a SQLite file in rows: its bytes cannot be cut). To a sealed part nothing is added.
+    `length` is in bytes (of a SQLite file in rows: its bytes cannot be cut). To a sealed part nothing is added. `tail`
+    is a digest of its last bytes, by which it is known again; of a SQLite file empty.
     """
 
     name: str
     length: int
     is_sealed: bool
+    tail: str = ""
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -333,12 +390,12 @@ class DurableSink(Sink, Protocol):
     could not store and reports it once (https://wiki.postgresql.org/wiki/Fsync_Errors). `close` stays quiet then.
     """
 
-    def sync(self, last: bool = False) -> Committed | None:
+    def sync(self, complete: bool = False) -> Committed | None:
         """Put everything written so far on stable storage, and return what the output holds.
 
         May take as long as the disk does; the files, and for new ones their folder, are synced. None: not yet;
         nothing written since the last answer may be called settled (a Parquet file counts when it is complete).
-        `last`: nothing more will be written, so what is open is completed too, and the answer is never None.
+        `complete`: what is open is completed too, and the answer is never None.
         Raises UsageError where the output is a stream, which nobody can cut back.
         """
         ...

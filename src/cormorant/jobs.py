@@ -20,19 +20,23 @@ from typing import Any
 
 import msgspec
 
-from cormorant.errors import OutputError, UsageError
+from cormorant import sinks
+from cormorant.errors import UsageError
+from cormorant.frontier import job_folder
 from cormorant.frontier.job_ends import ENDS, OK, OPEN, SERVICE
 from cormorant.frontier.job_lists import ListFacts, Position, check_unchanged
 from cormorant.frontier.job_lock import Lock, Locked
 from cormorant.frontier.job_state import SECONDS, State, read_state, reopen, state_of
 from cormorant.frontier.job_store import FILE, Store
 from cormorant.frontier.journal import POSITION, Journal
-from cormorant.interfaces import Committed
+from cormorant.interfaces import Committed, DurableSink
 from cormorant.messages import Headers
 
 PROGRESS = "progress.json"
 PROGRESS_SECONDS = 1.0
 OPTIONS, LISTS = "options", "lists"  # names in the book
+REPORT = "report_skipped"  # an option, and what is committed of its file
+SCHEDULER, INPUT_ENDED = "scheduler", "input_ended"  # what the scheduler counted, and one of it
 
 # What cannot change, and what would be wrong if it did.
 _LIST = "the job remembers by their place which lines were read"
@@ -41,10 +45,12 @@ _CHOICE = "what was left out or taken in by it before would stay so"
 FIXED = {
     "command": "it is another kind of run",
     "urls": _LIST,
+    "seeds": _LIST,
     "input": _LIST,
     "keep_duplicates": _LIST,
     "output": _OUTPUT,
     "format": _OUTPUT,
+    "report_skipped": _OUTPUT,
     "parse": "the records written so far hold what the other one returned",
     **dict.fromkeys(("since", "scope", "depth", "max_pages", "max_pages_per_host", "include", "exclude"), _CHOICE),
     **dict.fromkeys(("sitemaps", "obey_meta", "drop_tracking"), _CHOICE),
@@ -53,18 +59,21 @@ RETRIED = tuple(name for name in ENDS if name not in (ENDS[OPEN], OK, SERVICE, "
 
 
 class Job:
-    """A job that this process runs. `is_new`: nothing was done yet. `options` are those of this run.
+    """A job that this process runs. `is_new`: nothing was done yet; `is_first`: no run came before this one.
 
-    `killed_before` says who ran it last, when that run ended without a word.
+    `options` are those of this run. `killed_before` says who ran it last, when that run ended without a word.
     """
 
     def __init__(self, folder: Path, lock: Lock, store: Store) -> None:
         self.folder = folder
         self._lock, self._store = lock, store
-        self._journal: Journal | None = None
+        self.journal: Journal | None = None
         self._told_at = -PROGRESS_SECONDS
-        self.is_new = store.value(OPTIONS) is None
+        self._to_remember: dict[str, Any] = {}
+        self._is_closed = False
+        self.is_new = not store.last_row()
         self.options: dict[str, Any] = store.value(OPTIONS, {})
+        self.is_first = not self.options
         self.killed_before = None if lock.before is None else str(lock.before)
 
     @classmethod
@@ -108,11 +117,11 @@ class Job:
     def look(cls, folder: str | os.PathLike[str]) -> State:
         """Return how a job stands, also while another process runs it. Raises UsageError where there is none."""
         try:
-            job = cls._existing(Path(folder))
+            job = cls._existing(Path(folder), is_brief=True)
         except Locked as locked:
             return _told(Path(folder), locked)
         try:
-            return read_state(job._store)
+            return job._reading(read_state(job._store))
         finally:
             job.close()
 
@@ -132,18 +141,18 @@ class Job:
             job.close()
 
     @classmethod
-    def _existing(cls, folder: Path) -> Job:
+    def _existing(cls, folder: Path, is_brief: bool = False) -> Job:
         if not (folder / FILE).is_file():
             raise UsageError(f"{folder} holds no job; begin one: cormorant fetch ... --job {folder}")
-        return cls._held(folder)
+        return cls._held(folder, is_brief)
 
     @classmethod
-    def _held(cls, folder: Path) -> Job:
-        _make(folder)
-        lock = Lock(folder)
+    def _held(cls, folder: Path, is_brief: bool = False) -> Job:
+        job_folder.make(folder)
+        lock = Lock(folder, is_brief)
         try:
             job = cls(folder, lock, Store(folder))
-            _sync_folder(folder)
+            job_folder.sync(folder)
         except BaseException:
             lock.release()
             raise
@@ -153,27 +162,46 @@ class Job:
         return msgspec.convert(self._store.value(LISTS, []), list[ListFacts])
 
     def _take(self, options: Mapping[str, Any], facts: list[ListFacts], accept_changed_list: bool) -> None:
-        """Take the options of this run, and remember them."""
-        now: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(dict(options)))
+        """Take the options of this run, and remember them; of one that goes on with its first commit."""
+        now: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(dict(options), enc_hook=str))
+        before, self.options = self.options, now
         if not self.is_new:
-            _check_options(self.folder, self.options, now)
+            _check_options(self.folder, before, now)
             if not accept_changed_list:
                 check_unchanged(self._lists(), facts)
-        self.options = now
         with self._store.transaction():
+            if not self.is_new:
+                self._to_remember = {OPTIONS: now, LISTS: facts}  # once the run has begun: it may be refused elsewhere
+                return
+            if any(before.get(word) != now.get(word) for word in ("output", "format")):
+                self._store.forget_output()
+            if before.get(REPORT) != now.get(REPORT):
+                self._store.forget(REPORT)
             self._store.put({OPTIONS: now, LISTS: facts})
 
     # --- a run ---
 
     def frontier(self, headers: Headers, seconds: float) -> Journal:
         """Read what is known and what is open; `headers` and `seconds` are those requests usually have now."""
-        self._journal = Journal(self._store, headers, seconds)
-        return self._journal
+        self.journal = Journal(self._store, headers, seconds)
+        self._tell()
+        return self.journal
 
     @property
-    def store(self) -> Store:
-        """The journal's file: for `robots`."""
-        return self._store
+    def is_done(self) -> bool:
+        """Whether the last run has left nothing to fetch."""
+        is_read = bool(self.counters(SCHEDULER).get(INPUT_ENDED, False)) and not self.position.is_broken
+        return is_read and self.journal is not None and not self.journal.left
+
+    @property
+    def rows(self) -> int:
+        """How many URLs were found."""
+        return 0 if self.journal is None else self.journal.rows
+
+    @property
+    def uncommitted_rows(self) -> int:
+        """How many URLs that were found are in memory alone."""
+        return 0 if self.journal is None else self.journal.uncommitted_rows
 
     @property
     def position(self) -> Position:
@@ -184,6 +212,19 @@ class Job:
     def committed(self) -> Committed | None:
         """What of the output is committed: what the sink is opened with. None: see `begin_output`."""
         return self._store.committed()
+
+    def open_output(
+        self, target: str, format: str | None = None, overwrite: bool = False, rotate_bytes: int | None = None
+    ) -> DurableSink:
+        """Open the output: a new one, which must not be there yet unless `overwrite`, or cut back to what is committed.
+
+        Raises UsageError where it is there, or cannot be cut back (a stream); OutputError where it cannot be written.
+        """
+        committed = self.committed
+        if committed is None:
+            sinks.make_room(target, format, overwrite)
+            committed = self.begin_output()
+        return sinks.open_sink(target, format, rotate_bytes=rotate_bytes, resume=committed)
 
     def begin_output(self) -> Committed:
         """Note, before the output is made, that what stands there from now on is this job's.
@@ -200,6 +241,14 @@ class Job:
         value: dict[str, Any] = self._store.value(name, {})
         return value
 
+    def beside(self, name: str, begin: bool = False) -> Committed | None:
+        """Return what is committed of a file beside the output. `begin` does for it what `begin_output` does."""
+        if begin:
+            with self._store.transaction():
+                self._store.put({name: Committed(())})
+        value = self._store.value(name)
+        return None if value is None else msgspec.convert(value, Committed)
+
     @property
     def seconds(self) -> float:
         """How long all runs before took, as far as they were committed."""
@@ -209,23 +258,31 @@ class Job:
         self, written: int, committed: Committed | None, position: Position | None, counters: Mapping[str, Any]
     ) -> None:
         """Do what `Journal.commit` does, and tell those who look on."""
-        assert self._journal is not None
-        self._journal.commit(written, committed, position, counters)
+        assert self.journal is not None
+        self.journal.commit(written, committed, position, self._to_remember | dict(counters))
+        self._to_remember = {}
         now = time.monotonic()
         if now - self._told_at >= PROGRESS_SECONDS:
             self._told_at = now
-            self._tell(float(counters.get(SECONDS, 0.0)))
+            self._tell()
 
-    def _tell(self, seconds: float) -> None:
-        assert self._journal is not None
-        state = state_of(self._journal.tally, self._journal.left, seconds)
+    def _tell(self) -> None:
+        assert self.journal is not None
+        state = self._reading(state_of(self.journal.tally, self.journal.left, self.seconds))
         beside = self.folder / f"{PROGRESS}.new"
         with suppress(OSError):  # a convenience: what counts is committed
             beside.write_bytes(msgspec.json.encode(state))
             beside.replace(self.folder / PROGRESS)
 
+    def _reading(self, state: State) -> State:
+        is_read = bool(self.counters(SCHEDULER).get(INPUT_ENDED, False))
+        return state.reading(self._lists(), self.position, is_read)
+
     def close(self) -> None:
         """Close the journal and let go of the job. Never raises. Safe to call twice."""
+        if self._is_closed:
+            return  # what lies there now may be another run's
+        self._is_closed = True
         self._store.close()
         for name in (PROGRESS, f"{PROGRESS}.new"):
             with suppress(OSError):
@@ -233,46 +290,21 @@ class Job:
         self._lock.release()
 
     def __repr__(self) -> str:
-        return f"<Job {self.folder} {'new' if self.is_new else 'going on'} {self._journal!r}>"
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        strange = not (folder / FILE).exists() and any(one.name != "lock" for one in folder.iterdir())
-    except FileExistsError:
-        raise UsageError(f"{folder} is a file; name a folder for the job") from None
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the job folder {folder}: {error.strerror}; make its parent writable, or name another"
-        ) from error
-    if strange:
-        raise UsageError(f"{folder} is not empty and holds no job; name a new folder")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder, and its own, as durable as the files."""
-    for place in (folder, folder.resolve().parent):
-        try:
-            descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            continue  # a parent that may be passed and not read
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            raise OutputError(f"cannot write {place}: {error.strerror}; see to the disk, then run it again") from error
-        finally:
-            os.close(descriptor)
+        return f"<Job {self.folder} {'new' if self.is_new else 'going on'} {self.journal!r}>"
 
 
 def _check_options(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for word, reason in FIXED.items():
-        old, new = before.get(word), now.get(word)
-        if old != new:
+        if _plain(before.get(word)) != _plain(now.get(word)):
             raise UsageError(
-                f"job {folder} was begun with {_said(word, old)}, and now it is {_said(word, new)}: {reason}; "
-                "run it as it was begun, or begin another job folder"
+                f"job {folder} was begun with {_said(word, before.get(word))}, and now it is "
+                f"{_said(word, now.get(word))}: {reason}; run it as it was begun, or begin another job folder"
             )
+
+
+def _plain(value: Any) -> Any:
+    """Return None for what says as much as nothing: an option that is off, an empty list."""
+    return None if value is False or value == [] else value
 
 
 def _said(word: str, value: Any) -> str:

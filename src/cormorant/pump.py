@@ -18,6 +18,7 @@ FILL_SECONDS = 0.02  # most time spent on starting before the pages under way ar
 IDLE_SECONDS = 0.2  # with nothing under way no end can come: look whether `stop` was said
 
 Clock = Callable[[], float]
+AfterRound = Callable[[], float | None]
 
 
 class _Filler:
@@ -56,16 +57,21 @@ class _Filler:
             self._scheduler.settle(done, self._clock())
 
 
+def _shortest(patience: float | None, seconds: float | None) -> float | None:
+    return patience if seconds is None else seconds if patience is None else min(patience, seconds)
+
+
 def drive(
     scheduler: Scheduler,
     engine: Engine,
     width: int,
-    handed_over: Callable[[], None],
+    after_round: AfterRound,
     clock: Clock = time.monotonic,
 ) -> Generator[Any, None, None]:
     """Yield each outcome the moment it is there, at most `width` jobs at once, until the scheduler is finished.
 
-    `handed_over` is called when all that was there has been yielded, before the engine is asked for more.
+    `after_round` is called when all that was there has been yielded, before the engine is asked for more; it
+    returns in how many seconds it wants to be called again at the latest (None: with the next end).
     """
     filler = _Filler(scheduler, engine, width, clock)
     try:
@@ -75,9 +81,8 @@ def drive(
                 ended.reverse()
                 while ended:  # not kept while the caller looks at it
                     yield ended.pop()
-                handed_over()
                 patience = 0.0  # time has passed at the caller's: look again before waiting
-            filler.settle(engine.collect(patience))
+            filler.settle(engine.collect(_shortest(patience, after_round())))
         yield from scheduler.outcomes()
     finally:
         engine.close()
@@ -87,7 +92,7 @@ async def adrive(
     scheduler: Scheduler,
     engine: AwaitedEngine,
     width: int,
-    handed_over: Callable[[], None],
+    after_round: AfterRound,
     clock: Clock = time.monotonic,
 ) -> AsyncGenerator[Any, None]:
     """Do what `drive` does, inside a running event loop."""
@@ -99,9 +104,8 @@ async def adrive(
                 ended.reverse()
                 while ended:
                     yield ended.pop()
-                handed_over()
                 patience = 0.0
-            filler.settle(await engine.collect(patience))
+            filler.settle(await engine.collect(_shortest(patience, after_round())))
         for outcome in scheduler.outcomes():
             yield outcome
     finally:

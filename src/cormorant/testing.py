@@ -15,9 +15,9 @@ import time
 from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
-from cormorant.api import open_fetch
 from cormorant.interfaces import Deliver, Loop
 from cormorant.messages import Failure, Headers, Kind, Outcome, Page, Request
+from cormorant.opening import open_fetch
 from cormorant.options import Options
 
 

@@ -5,19 +5,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+import weakref
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from cormorant import engines
 from cormorant.errors import UsageError
-from cormorant.interfaces import AwaitedEngine, Engine, Observer, OneLoop, Scheduler, Sink, Transports, Work
-from cormorant.messages import Failure, LeftOut, Page, Result
+from cormorant.interfaces import (
+    AwaitedEngine,
+    DurableSink,
+    Engine,
+    Observer,
+    OneLoop,
+    Scheduler,
+    Sink,
+    Transports,
+    Work,
+)
+from cormorant.messages import LeftOut, Outcome, Result
 from cormorant.pump import adrive, drive
+from cormorant.tally import Tally
 from cormorant.watchdog import Held, Watchdog
+
+if TYPE_CHECKING:
+    from cormorant.commits import Commits
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +94,21 @@ class Worker:
         self._stopped = False
         self._started_at: float | None = None
         self._ended_at: float | None = None
-        self._ok = self._http_errors = self._bytes = self._by_robots = 0
         self._report: Report | None = None
-        self._failed: Counter[str] = Counter()
-        self._statuses: Counter[int] = Counter()
+        self._tally = Tally()
+        self._commits: Commits | None = None
 
     def save_to(self, sink: Sink | None) -> Worker:
         """Write every outcome to `sink` before it is handed over; to be called before `run`."""
         self._sink = sink
+        return self
+
+    def commit_by(self, commits: Commits) -> Worker:
+        """Run as a part of a job, whose books go on; to be called before `run`. The sink must be a `DurableSink` then.
+
+        The job is closed with the run.
+        """
+        self._commits, self._tally = commits, commits.tally
         return self
 
     def report_to(self, report: Report) -> Worker:
@@ -107,6 +129,11 @@ class Worker:
         return self
 
     @property
+    def commits(self) -> Commits | None:
+        """What commits, where this is the run of a job."""
+        return self._commits
+
+    @property
     def engine(self) -> str:
         """The name of the engine."""
         return self._engine
@@ -118,41 +145,49 @@ class Worker:
 
     def run(self) -> Generator[Any, None, None]:
         """Yield each outcome the moment it is back, and saved. Closing the generator stops the work behind it."""
-        outcomes = self._outcomes()
-        self._started_at = time.monotonic()
-        try:
-            for outcome in outcomes:
-                self._book(outcome)
-                yield outcome
-        finally:
-            self._end()
+        outcomes = self._run()
+        weakref.finalize(outcomes, self._let_go).atexit = False
+        return outcomes
+
+    def _run(self) -> Generator[Any, None, None]:
+        with self._closing():
+            outcomes = self._outcomes()
+            self._started_at = time.monotonic()
             try:
-                outcomes.close()
+                with self._committing():
+                    for outcome in outcomes:
+                        self._book(outcome)
+                        yield outcome
             finally:
-                self._close_sink()
+                self._end()
+                outcomes.close()
 
     def _outcomes(self) -> Generator[Any, None, None]:
         """Start the engine; return the loop over it."""
         engine = engines.start(self._engine, self._setup)
         self._begin_watch(engine)
-        return drive(self._scheduler, engine, self._setup.width, self._flush)
+        return drive(self._scheduler, engine, self._setup.width, self._after_round)
 
-    async def arun(self) -> AsyncGenerator[Any, None]:
+    def arun(self) -> AsyncGenerator[Any, None]:
         """Do what `run` does inside a running event loop."""
-        engine = engines.start_awaited(self._setup)
-        self._begin_watch(engine)
-        self._started_at = time.monotonic()
-        outcomes = adrive(self._scheduler, engine, self._setup.width, self._flush)
-        try:
-            async for outcome in outcomes:
-                self._book(outcome)
-                yield outcome
-        finally:
-            self._end()
+        outcomes = self._arun()
+        weakref.finalize(outcomes, self._let_go).atexit = False
+        return outcomes
+
+    async def _arun(self) -> AsyncGenerator[Any, None]:
+        with self._closing():
+            engine = engines.start_awaited(self._setup)
+            self._begin_watch(engine)
+            self._started_at = time.monotonic()
+            outcomes = adrive(self._scheduler, engine, self._setup.width, self._after_round)
             try:
-                await outcomes.aclose()
+                with self._committing():
+                    async for outcome in outcomes:
+                        self._book(outcome)
+                        yield outcome
             finally:
-                self._close_sink()
+                self._end()
+                await outcomes.aclose()
 
     def _begin_watch(self, engine: Engine | AwaitedEngine) -> None:
         if self._watchdog is not None:
@@ -164,40 +199,65 @@ class Worker:
         if self._watchdog is not None:
             self._watchdog.close()
 
-    def _flush(self) -> None:
-        """Hand what was saved to the operating system: nobody should wait for a line that is written already."""
+    def _after_round(self) -> float | None:
+        """Hand what was saved to the operating system: nobody should wait for a line that is written already.
+
+        Returns how soon a commit will be due, in seconds.
+        """
         if self._sink is not None:
             self._sink.flush()
         self._tell_left_out()
+        return None if self._commits is None else self._commits.after_round()
 
     def _tell_left_out(self) -> None:
         if self._report is not None and (left_out := self._scheduler.take_left_out()):
             self._report(left_out)
 
-    def _close_sink(self) -> None:
-        try:
-            self._tell_left_out()
-        finally:
-            if self._sink is not None:
-                self._sink.close()
+    @contextlib.contextmanager
+    def _committing(self) -> Iterator[None]:
+        """Commit what was written when the run ends, or when the caller has enough of it; after an error nothing.
 
-    def _book(self, outcome: Page | Failure | Result) -> None:
+        A task is cancelled where it waits, so nothing is half done then. KeyboardInterrupt may come anywhere.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) or type(error).__name__ == "CancelledError":
+                self._commit_last()
+            raise
+        self._commit_last()
+
+    def _commit_last(self) -> None:
+        self._tell_left_out()
+        if self._commits is not None:
+            self._commits.last()
+
+    @contextlib.contextmanager
+    def _closing(self) -> Iterator[None]:
+        """Close what was handed to the run, however it ends."""
+        with contextlib.ExitStack() as stack:
+            if self._commits is not None:
+                self._commits.save_to(cast(DurableSink | None, self._sink))
+                stack.callback(self._commits.close)
+            if self._sink is not None:
+                stack.callback(self._sink.close)
+            stack.callback(self._tell_left_out)
+            yield
+
+    def _let_go(self) -> None:
+        """Close what was handed to a run whose generator nobody ever looked at."""
+        if self._started_at is None:
+            with self._closing():
+                pass
+
+    def _book(self, outcome: Outcome | Result) -> None:
         """Save an outcome, then count it."""
         if self._sink is not None:
             self._sink.write(outcome)
-        if isinstance(outcome, Page):
-            self._bytes += len(outcome.body)
-            self._statuses[outcome.status] += 1
-            if outcome.ok:
-                self._ok += 1
-            else:
-                self._http_errors += 1
-        elif outcome.kind is None:
-            self._ok += 1
+        if self._commits is None:
+            self._tally.count(outcome)
         else:
-            self._failed[outcome.kind.value] += 1
-            if isinstance(outcome, Failure) and outcome.phase == "robots":
-                self._by_robots += 1
+            self._commits.count(outcome)
 
     def stop(self) -> None:
         """Start nothing more; what is under way is finished and handed over. Safe in a signal handler."""
@@ -206,29 +266,30 @@ class Worker:
 
     def statistics(self) -> Statistics:
         """Return the books at this instant; may be called from another thread."""
-        scheduler = self._scheduler
-        done = self._ok + self._http_errors + sum(self._failed.values())
+        scheduler, tally = self._scheduler, self._tally
+        done = tally.done
         left_out = dict(scheduler.left_out)
         until = self._ended_at or time.monotonic()
+        before = self._commits.seconds_before if self._commits is not None else 0.0
         return Statistics(
             offered=scheduler.offered,
             duplicates=scheduler.duplicates,
             done=done,
             in_flight=scheduler.in_flight,
-            ok=self._ok,
-            http_errors=self._http_errors,
-            failed=MappingProxyType(dict(self._failed)),
+            ok=tally.ok,
+            http_errors=tally.http_errors,
+            failed=MappingProxyType(dict(tally.failed)),
             not_reached=scheduler.offered - scheduler.duplicates - sum(left_out.values()) - done,
             retried=scheduler.retried,
             redirected=scheduler.redirected,
-            bytes=self._bytes,
-            statuses=MappingProxyType(dict(self._statuses)),
-            seconds=until - self._started_at if self._started_at is not None else 0.0,
+            bytes=tally.bytes,
+            statuses=MappingProxyType(dict(tally.statuses)),
+            seconds=before + (until - self._started_at if self._started_at is not None else 0.0),
             stopped=self._stopped,
             input_ended=scheduler.input_ended,
             held=self._watchdog.held() if self._watchdog is not None else (),
             left_out=MappingProxyType(left_out),
-            by_robots=self._by_robots,
+            by_robots=tally.by_robots,
             services=scheduler.services,
         )
 

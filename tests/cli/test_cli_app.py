@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cormorant import engines
 from cormorant.cli.app import app
-from cormorant.cli.choices import DEFAULTS
+from cormorant.cli.choices import DEFAULTS, options_in
 from cormorant.errors import CormorantError, EngineLost, MissingPackage, OutputError, UsageError
 from cormorant.options import Options
 from cormorant.sinks import FORMATS
@@ -50,7 +50,7 @@ def test_the_help_of_fetch_has_every_option_of_the_api():
 def test_the_defaults_are_those_of_the_api(monkeypatch):
     """What fetch hands over when nothing is said equals `Options()`."""
     seen = []
-    monkeypatch.setattr("cormorant.cli.fetch._run", lambda *words: seen.append(words[2]) or 0)
+    monkeypatch.setattr("cormorant.cli.fetch.run", lambda words: seen.append(Options.of(options_in(words))) or 0)
     assert CliRunner().invoke(app, ["fetch", "http://a.example/"]).exit_code == 0
     assert seen == [Options()]
     assert DEFAULTS["timeout"] == 30.0
@@ -58,7 +58,7 @@ def test_the_defaults_are_those_of_the_api(monkeypatch):
 
 def test_every_option_reaches_the_api(monkeypatch):
     seen = []
-    monkeypatch.setattr("cormorant.cli.fetch._run", lambda *words: seen.append(words[2]) or 0)
+    monkeypatch.setattr("cormorant.cli.fetch.run", lambda words: seen.append(Options.of(options_in(words))) or 0)
     words = (
         "-e gevent -c 7 --timeout 2m --connect-timeout 500ms --max-body 1.5M --no-body --retries 3 --per-host 2 "
         "--delay 1.5 --no-allow-private -H Accept:text/plain -A tester/1 -x http://127.0.0.1:3128 -k --keep-duplicates "
@@ -196,10 +196,10 @@ class Broken:
     ids=["engine", "output", "usage", "package"],
 )
 def test_an_error_half_way_has_its_code_and_keeps_what_was_written(monkeypatch, tmp_path, rude, error, code):
-    from cormorant import api
+    from cormorant import opening
 
-    real = api.open_fetch
-    monkeypatch.setattr(api, "open_fetch", lambda *words, **more: Broken(words[3], error, real(*words, **more)))
+    real = opening.open_fetch
+    monkeypatch.setattr(opening, "open_fetch", lambda *words, **more: Broken(words[3], error, real(*words, **more)))
     out = tmp_path / "out.jsonl"
     result = CliRunner().invoke(app, ["fetch", rude.url(), rude.url("/slow/5"), "-o", str(out)])
     assert result.exit_code == code
@@ -220,11 +220,11 @@ def test_a_sum_that_is_wrong_is_told_as_a_bug(monkeypatch, rude):
 
 def test_a_bug_of_ours_is_not_dressed_up(monkeypatch, rude):
     """Only what `errors.py` draws is a message; anything else keeps its traceback, and the sink is closed."""
-    from cormorant import api
+    from cormorant import opening
 
-    real = api.open_fetch
+    real = opening.open_fetch
     broken = RuntimeError("ours")
-    monkeypatch.setattr(api, "open_fetch", lambda *words, **more: Broken(words[3], broken, real(*words, **more)))
+    monkeypatch.setattr(opening, "open_fetch", lambda *words, **more: Broken(words[3], broken, real(*words, **more)))
     result = CliRunner().invoke(app, ["fetch", rude.url()])
     assert isinstance(result.exception, RuntimeError)
 

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cormorant.cli.app import app
+from cormorant.cli.choices import options_in
 from cormorant.options import CRAWL_DEFAULTS, Options
 from rude.crawling import ROBOTS
 
@@ -80,27 +81,26 @@ def test_without_robots(cormorant, rude):
 
 def test_every_option_reaches_the_api(monkeypatch):
     seen = []
-    monkeypatch.setattr("cormorant.cli.crawl._run", lambda *words: seen.append(words) or 0)
+    monkeypatch.setattr("cormorant.cli.crawl.run", lambda words: seen.append(words) or 0)
     words = (
         "--scope domain --depth 3 --include a --include b --exclude c --max-pages 10 --max-pages-per-host 5 --sitemaps "
         "--prefer d --obey-meta --drop-tracking --report-skipped x.jsonl -i more.txt --parse m:f -o out/ --delay 2s"
     )
     result = CliRunner().invoke(app, ["crawl", "http://a.example/", *words.split()])
     assert result.exit_code == 0, result.output
-    ((seeds, sources, given, parse, skipped, destination),) = seen
-    assert (seeds, sources, parse, skipped) == (["http://a.example/"], ["more.txt"], "m:f", "x.jsonl")
-    assert destination.target == "out/"
-    wanted = {"scope": "domain", "depth": 3, "include": ["a", "b"], "exclude": ["c"], "prefer": ["d"], "delay": 2.0}
+    (given,) = seen
+    wanted = {"seeds": ["http://a.example/"], "input": ["more.txt"], "parse": "m:f", "report_skipped": "x.jsonl"}
+    wanted |= {"output": "out/", "scope": "domain", "depth": 3, "include": ["a", "b"], "exclude": ["c"]}
+    wanted |= {"prefer": ["d"], "delay": 2.0}
     wanted |= {"max_pages": 10, "max_pages_per_host": 5, "sitemaps": True, "obey_meta": True, "drop_tracking": True}
     assert {name: given[name] for name in wanted} == wanted
 
 
 def test_the_defaults_are_those_of_the_api(monkeypatch):
     seen = []
-    monkeypatch.setattr("cormorant.cli.crawl._run", lambda *words: seen.append(words[2]) or 0)
+    monkeypatch.setattr("cormorant.cli.crawl.run", lambda words: seen.append(words) or 0)
     CliRunner().invoke(app, ["crawl", "http://a.example/"])
-    words = {name: value for name, value in seen[0].items() if name in Options.__dataclass_fields__}
-    assert Options(**words) == Options(**CRAWL_DEFAULTS)
+    assert Options.of(options_in(seen[0])) == Options(**CRAWL_DEFAULTS)
 
 
 # --- refused before anything is asked ---

@@ -203,3 +203,14 @@ def test_lines_are_the_same_however_the_bytes_are_cut():
         splitter = Splitter(1000)
         found = [line for start in range(0, len(data), size) for line in splitter.feed(data[start : start + size])]
         assert found + splitter.end() == whole
+
+
+def test_the_splitter_says_where_the_next_line_begins_and_cuts_long_ones_alike():
+    data = b"one\n\ntwo two\r\nthree\n" + b"x" * 30 + b"\nfour\nlast"
+    begins = [0, *(at + 1 for at, byte in enumerate(data) if byte == ord("\n"))]
+    for size in range(1, len(data) + 1):
+        splitter, found = Splitter(6, 1000), []
+        for start in range(0, len(data), size):
+            found += splitter.feed(data[start : start + size])
+            assert splitter.offset == 1000 + begins[len(found)]
+        assert found + splitter.end() == [line[:7] for line in data.split(b"\n")]

@@ -49,7 +49,7 @@ def test_the_second_waits_for_the_end_of_a_write(said):
 
     handler = Stops()
     sink = SafeSink(Slow, handler)
-    sink.open()
+    sink.open(0)
     with handler.installed(lambda: said.append("drain"), sink.flush), pytest.raises(KeyboardInterrupt):
         sink.write("record")
     assert said == ["drain", "whole record", "flush"]

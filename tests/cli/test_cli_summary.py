@@ -83,8 +83,11 @@ def test_the_target_cannot_command_the_terminal():
     assert "\x1b" not in summary.block(NONE, "", "1 record to \x1b[31m.jsonl").plain
 
 
+STOPPED = dataclasses.replace(FULL, stopped=True)
+
+
 def test_a_right_sum_is_no_fault():
-    assert summary.fault(FULL, 10_001) is None
+    assert summary.fault(STOPPED, 10_001) is None
 
 
 @pytest.mark.parametrize(
@@ -96,10 +99,12 @@ def test_a_right_sum_is_no_fault():
         ({"failed": MappingProxyType({})}, 9_935),
         ({}, 10_000),
         ({}, 10_002),
+        ({"stopped": False}, 10_001),
+        ({"not_reached": -1, "offered": 10_009}, 10_001),
     ],
 )
 def test_a_wrong_sum_is_a_fault(change, written):
-    assert summary.fault(dataclasses.replace(FULL, **change), written)
+    assert summary.fault(dataclasses.replace(STOPPED, **change), written)
 
 
 @pytest.mark.parametrize(

@@ -1,59 +1,50 @@
 """Judges a run from outside: reads the input list, the server's log and the output files, and nothing of ours.
 
-    python checker.py --list urls.txt --log server.log --output pages.jsonl [--kills 7 --bound 200] [--gap 0.1]
+    python checker.py --list urls.txt --log server.log --output pages.jsonl [--kills 7 --bound 2128] [--gap 0.1]
 
-The files are read by foreign readers alone (json, csv, sqlite3, warcio, pyarrow). A line of the log is
-`NANOSECONDS URL [STATUS SHA256]`, written by the server as it answers. The invariants (I1 to I4, I8; `kill_loop.py`
-judges I5 to I7, which are about processes):
+The files are read by foreign readers alone (`strangers.py`). The server writes a line `NANOSECONDS URL` when it is
+asked, and a second one, `NANOSECONDS URL STATUS SHA256` with the same instant, when it has answered. The invariants (I5
+and I7 are about processes, I9 about the job: `killing.py`, `kill_loop.py`):
 
-I1  every line of the list has exactly one record; every URL that was asked for is in a record, and no URL in two
-I2  a record has the status and the body that the server last sent for its final URL
+I1  every line of the list has exactly one record; every URL that was asked for is in a record, and no URL in two;
+    of a crawl: every page that can be reached (`--reachable FILE`) is in a record, and no other
+I2  a record has the status and the body that the server sent for its final URL
 I3  every file is read to its end by a reader that is not ours
-I4  not more was fetched again than `kills` times `bound`
+I4  not more was asked for again than `kills` times `bound`; after stops that drained only what redirects or is retried
+I6  no half file is left beside the output, and no body that no record names
 I8  two requests to one host are `gap` seconds apart, over restarts too
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import collections
-import csv
 import dataclasses
-import gzip
-import hashlib
 import json
-import sqlite3
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import IO, Any
 from urllib.parse import urlsplit
 
-csv.field_size_limit(sys.maxsize)
+from found import Found
+from strangers import left_beside, read
 
-
-@dataclasses.dataclass(frozen=True)
-class Found:
-    """What a record says, whatever its format. `hops` are the URLs that redirected on the way."""
-
-    url: str
-    line: str
-    final_url: str
-    status: int | None
-    kind: str | None
-    sha256: str | None
-    hops: tuple[str, ...] = ()
+NOT_PAGES = ("/robots.txt",)
+RETRIED_FROM = 500  # statuses that may be asked for again without a kill
 
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """One request, as the server saw it."""
+    """One request, as the server saw it. Without a status: it was not answered, or the log tells only of requests."""
 
     at: int
     url: str
-    status: int | None
-    sha256: str | None
+    status: int | None = None
+    sha256: str | None = None
+
+    @property
+    def is_begun_anew(self) -> bool:
+        """Whether it is asked for again when a run is stopped behind it: a hop, or an attempt that failed."""
+        return self.status is not None and (300 <= self.status < 400 or self.status >= RETRIED_FROM)
 
 
 @dataclasses.dataclass
@@ -63,175 +54,62 @@ class Verdict:
     records: int = 0
     requests: int = 0
     fetched_again: int = 0
+    failed: dict[str, int] = dataclasses.field(default_factory=dict)
     smallest_gap: float | None = None
     faults: list[str] = dataclasses.field(default_factory=list)
 
 
-# --- foreign readers ---
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Allowed:
+    """What a run may do. `tried` is how often a page that fails may be asked for in a run that nobody disturbs.
+
+    `bound` are requests a kill; `reachable` the pages of a crawl.
+    """
+
+    kills: int = 0
+    bound: int = 0
+    gap: float = 0.0
+    tried: int = 1
+    reachable: frozenset[str] | None = None
 
 
-def from_json(record: dict[str, Any]) -> Found:
-    body = record.get("body")
-    if record.get("body_base64") is not None:
-        data = base64.b64decode(record["body_base64"])
-    else:
-        data = None if body is None else body.encode(record.get("charset") or "utf-8")
-    hops = [hop["url"] if isinstance(hop, dict) else hop for hop in record.get("redirects") or record.get("hops") or ()]
-    return Found(
-        url=record["url"],
-        line=record.get("input") or record["url"],
-        final_url=record.get("final_url") or record["url"],
-        status=record["status"],
-        kind=record["kind"],
-        sha256=None if data is None else hashlib.sha256(data).hexdigest(),
-        hops=tuple(hops),
-    )
-
-
-def json_lines(file: IO[bytes]) -> Iterator[Found]:
-    for line in file:
-        assert line.endswith(b"\n"), f"torn: {line[:60]!r}"
-        yield from_json(json.loads(line))
-
-
-def row(cells: dict[str, Any], body: bytes | None) -> Found:
-    redirects = json.loads(cells["redirects"]) if cells.get("redirects") else ()
-    status = cells["status"]
-    return Found(
-        url=cells["url"],
-        line=cells.get("input") or cells["url"],
-        final_url=cells.get("final_url") or cells["url"],
-        status=int(status) if status not in ("", None) else None,
-        kind=cells["kind"] or None,
-        sha256=None if body is None else hashlib.sha256(body).hexdigest(),
-        hops=tuple(hop["url"] for hop in redirects),
-    )
-
-
-def read_jsonl(path: Path) -> Iterator[Found]:
-    with path.open("rb") as file:
-        yield from json_lines(file)
-
-
-def read_jsonl_gz(path: Path) -> Iterator[Found]:
-    with gzip.open(path) as file:
-        yield from json_lines(file)  # type: ignore[arg-type]
-
-
-def read_jsonl_zst(path: Path) -> Iterator[Found]:
-    from backports.zstd import ZstdFile
-
-    with ZstdFile(path) as file:
-        yield from json_lines(file)
-
-
-def read_csv(path: Path) -> Iterator[Found]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        for cells in csv.DictReader(file):
-            yield row(cells, None)
-
-
-def read_sqlite(path: Path) -> Iterator[Found]:
-    database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    database.row_factory = sqlite3.Row
-    table = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid").fetchone()[0]
-    for cells in database.execute(f'SELECT * FROM "{table}"'):
-        found = dict(cells)
-        yield row(found, found.get("body"))
-    database.close()
-
-
-def read_parquet(path: Path) -> Iterator[Found]:
-    import pyarrow.parquet
-
-    for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
-        for record in batch.to_pylist():
-            body = record.get("body")
-            data = None if body is None else body if isinstance(body, bytes) else body.encode()
-            yield dataclasses.replace(
-                from_json({**record, "body": None}), sha256=None if data is None else hashlib.sha256(data).hexdigest()
-            )
-
-
-def read_warc(path: Path) -> Iterator[Found]:
-    """Read responses, and metadata records of what has no response; a revisit has no body of its own."""
-    from warcio.archiveiterator import ArchiveIterator
-
-    with path.open("rb") as file:
-        for record in ArchiveIterator(file, check_digests="raise"):
-            url, kind = record.rec_headers.get_header("WARC-Target-URI"), record.rec_type
-            body = record.content_stream().read()
-            if kind in ("response", "revisit"):
-                status = int(record.http_headers.get_statuscode())
-                digest = None if kind == "revisit" else hashlib.sha256(body).hexdigest()
-                yield Found(url=url, line=url, final_url=url, status=status, kind=None, sha256=digest)
-
-
-READERS: dict[str, Callable[[Path], Iterator[Found]]] = {
-    ".jsonl": read_jsonl,
-    ".jsonl.gz": read_jsonl_gz,
-    ".jsonl.zst": read_jsonl_zst,
-    ".csv": read_csv,
-    ".sqlite": read_sqlite,
-    ".db": read_sqlite,
-    ".parquet": read_parquet,
-    ".warc": read_warc,
-    ".warc.gz": read_warc,
-}
-
-
-def parts_of(output: Path) -> list[Path]:
-    """Return the files of an output: itself, and its parts `stem-00001.suffix` where it rotates."""
-    suffix = next(suffix for suffix in sorted(READERS, key=len, reverse=True) if output.name.endswith(suffix))
-    stem = output.name.removesuffix(suffix)
-    beside = [one for one in output.parent.iterdir() if one.name.startswith(stem) and one.name.endswith(suffix)]
-    return sorted(one for one in beside if one.name[len(stem) : -len(suffix)].strip("-.0123456789") == "")
-
-
-def read(output: Path) -> Iterator[Found]:
-    if output.is_dir():
-        yield from read_jsonl(output / "index.jsonl")
-        return
-    for part in parts_of(output):
-        suffix = next(suffix for suffix in sorted(READERS, key=len, reverse=True) if part.name.endswith(suffix))
-        yield from READERS[suffix](part)
-
-
-def read_log(path: Path) -> list[Asked]:
-    asked = []
-    for line in path.read_text().splitlines():
-        at, url, *rest = line.split(" ")
-        status, digest = (int(rest[0]), rest[1]) if rest else (None, None)
-        asked.append(Asked(int(at), url, status, digest))
-    return asked
-
-
-# --- the invariants ---
-
-
-def check(
-    lists: Path, log: Path, output: Path, *, kills: int = 0, bound: int = 0, gap: float = 0.0, tried: int = 1
-) -> Verdict:
-    """Judge. `tried` is how often a URL may be asked for in a run that nobody kills (retries)."""
+def check(lists: Path, log: Path, output: Path, allowed: Allowed = Allowed()) -> Verdict:
+    """Judge."""
     verdict = Verdict()
     try:
+        verdict.faults += [f"I6: left beside the output: {name}" for name in left_beside(output)]
         records = list(read(output))
     except Exception as error:  # whatever the foreign reader says is what we want to hear
         verdict.faults.append(f"I3: {output.name}: {type(error).__name__}: {error}")
         return verdict
     asked = read_log(log)
     verdict.records, verdict.requests = len(records), len(asked)
+    verdict.failed = dict(collections.Counter(record.kind for record in records if record.kind is not None))
     verdict.faults += every_line_once(lists, records)
     verdict.faults += every_request_in_a_record(asked, records)
+    if allowed.reachable is not None:
+        verdict.faults += every_reachable_page(allowed.reachable, records)
     verdict.faults += what_was_sent(asked, records)
-    often = collections.Counter(one.url for one in asked)
-    verdict.fetched_again = sum(max(0, count - tried) for count in often.values())
-    if verdict.fetched_again > kills * bound:
-        verdict.faults.append(f"I4: {verdict.fetched_again} fetched again, of {kills} kills times {bound} at most")
+    verdict.fetched_again, faults = again(asked, allowed)
+    verdict.faults += faults
     verdict.smallest_gap = smallest_gap(asked)
-    if gap and verdict.smallest_gap is not None and verdict.smallest_gap < gap:
-        verdict.faults.append(f"I8: two requests to a host {verdict.smallest_gap:.3f} s apart, not {gap}")
+    if allowed.gap and verdict.smallest_gap is not None and verdict.smallest_gap < allowed.gap:
+        verdict.faults.append(f"I8: two requests to a host {verdict.smallest_gap:.3f} s apart, not {allowed.gap}")
     return verdict
+
+
+def read_log(path: Path) -> list[Asked]:
+    """Return the requests, in the order in which they came; of a request and its answer one."""
+    found: dict[tuple[int, str], Asked] = {}
+    for line in path.read_text().splitlines():
+        at, url, *rest = line.split(" ")
+        one = Asked(int(at), url, int(rest[0]), rest[1]) if rest else Asked(int(at), url)
+        if rest or (one.at, url) not in found:
+            found[one.at, url] = one
+    return sorted((one for one in found.values() if not one.url.endswith(NOT_PAGES)), key=lambda one: one.at)
+
+
+# --- the invariants ---
 
 
 def every_line_once(lists: Path, records: list[Found]) -> list[str]:
@@ -241,41 +119,68 @@ def every_line_once(lists: Path, records: list[Found]) -> list[str]:
         if text and not text.startswith("#"):
             wanted.add(text)
     count = collections.Counter(record.line for record in records)
+    urls = collections.Counter(record.url for record in records)
     lost = [line for line in wanted if not count[line]]
-    twice = [line for line, times in count.items() if times > 1]
-    faults = [f"I1: {len(lost)} lines have no record: {sorted(lost)[:5]}"] if lost else []
-    return faults + ([f"I1: {len(twice)} have more than one record: {sorted(twice)[:5]}"] if twice else [])
+    twice = {one for counted in (count, urls) for one, times in counted.items() if times > 1}
+    return faults("I1", "lines have no record", lost) + faults("I1", "have more than one record", twice)
+
+
+def met_in(records: Iterable[Found]) -> set[str]:
+    """Return every URL that stands in a record: as its own, as where it ended, or on the way there."""
+    return {url for record in records for url in (record.url, record.final_url, *record.hops)}
 
 
 def every_request_in_a_record(asked: list[Asked], records: list[Found]) -> list[str]:
-    known = {url for record in records for url in (record.url, record.final_url, *record.hops)}
-    lost = {one.url for one in asked if not one.url.endswith("/robots.txt")} - known
-    return [f"I1: {len(lost)} were fetched and are in no record: {sorted(lost)[:5]}"] if lost else []
+    return faults("I1", "were fetched and are in no record", {one.url for one in asked} - met_in(records))
+
+
+def every_reachable_page(reachable: Collection[str], records: list[Found]) -> list[str]:
+    met = met_in(record for record in records if record.kind != "bad_url")
+    lost, strange = set(reachable) - met, met - set(reachable)
+    return faults("I1", "can be reached and are in no record", lost) + faults("I1", "cannot be reached", strange)
 
 
 def what_was_sent(asked: list[Asked], records: list[Found]) -> list[str]:
     sent = {(one.url, one.status, one.sha256) for one in asked if one.status is not None}
-    bodies = {url for url, _, _ in sent}
-    wrong = [
-        record.url
-        for record in records
-        if record.kind is None
-        and record.sha256 is not None
-        and record.final_url in bodies
-        and (record.final_url, record.status, record.sha256) not in sent
-    ]
-    return [f"I2: {len(wrong)} have another status or body than was sent: {sorted(wrong)[:5]}"] if wrong else []
+    if not sent:
+        return []  # the log tells of requests alone
+    pages = [record for record in records if record.kind is None]
+    wrong = [page.url for page in pages if (page.final_url, page.status, page.sha256) not in sent]
+    return faults("I2", "have another status or body than was sent", wrong)
+
+
+def again(asked: list[Asked], allowed: Allowed) -> tuple[int, list[str]]:
+    """Count what was asked for again, and find what should not have been."""
+    often = collections.Counter(one.url for one in asked)
+    statuses = {one.url: one.status for one in asked}
+    begun_anew = {one.url for one in asked if one.is_begun_anew}
+    extra = {url: count - tries(statuses[url], allowed.tried) for url, count in often.items()}
+    extra = {url: count for url, count in extra.items() if count > 0}
+    total = sum(extra.values())
+    if allowed.kills:
+        most = allowed.kills * allowed.bound
+        said = [f"I4: {total} asked for again, of {allowed.kills} kills times {allowed.bound} at most"]
+        return total, said if total > most else []
+    return total, faults("I4", "were asked for again and nobody was killed", set(extra) - begun_anew)
+
+
+def tries(status: int | None, tried: int) -> int:
+    return tried if status is None or status >= RETRIED_FROM else 1
 
 
 def smallest_gap(asked: list[Asked]) -> float | None:
     last: dict[str, int] = {}
     gaps = []
-    for one in sorted(asked, key=lambda one: one.at):
+    for one in asked:
         host = urlsplit(one.url).netloc
         if host in last:
             gaps.append((one.at - last[host]) / 1e9)
         last[host] = one.at
     return min(gaps, default=None)
+
+
+def faults(name: str, what: str, urls: Collection[str]) -> list[str]:
+    return [f"{name}: {len(urls)} {what}: {sorted(urls)[:5]}"] if urls else []
 
 
 def main() -> None:
@@ -287,16 +192,11 @@ def main() -> None:
     words.add_argument("--bound", type=int, default=0)
     words.add_argument("--gap", type=float, default=0.0)
     words.add_argument("--tried", type=int, default=1)
+    words.add_argument("--reachable", type=Path, default=None, help="a list of the pages of a crawl")
     asked = words.parse_args()
-    verdict = check(
-        asked.list,
-        asked.log,
-        asked.output,
-        kills=asked.kills,
-        bound=asked.bound,
-        gap=asked.gap,
-        tried=asked.tried,
-    )
+    reachable = None if asked.reachable is None else frozenset(asked.reachable.read_text().splitlines())
+    allowed = Allowed(kills=asked.kills, bound=asked.bound, gap=asked.gap, tried=asked.tried, reachable=reachable)
+    verdict = check(asked.list, asked.log, asked.output, allowed)
     print(json.dumps(dataclasses.asdict(verdict), indent=2))
     raise SystemExit(1 if verdict.faults else 0)
 

@@ -161,7 +161,7 @@ class LittleRun:
         os.write(self.log, b"%d %s\n" % (time.monotonic_ns(), request.target.encode()))
         number = number_in(request.target)
         if request.purpose is Purpose.SITEMAP:
-            self.frontier.settle(request, Page(url=request.url, status=200), is_handed_over=False)
+            self.frontier.settle(request, None)
             self.follow(number)
             return
         if number % 10 == 4 and request.attempts == 1:

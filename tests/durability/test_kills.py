@@ -16,15 +16,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from checker import Verdict, check
-from kill_loop import drive, left_behind, one_run
+from call_kills import Point, points_in
+from checker import Allowed, Verdict, check, met_in
+from kill_loop import left_behind
+from killing import PATIENCE_SECONDS, always, drive, one_run
 from little import COMMIT_EVERY, LAZY_SYNCS, WIDTH, LittleRun, number_in, reachable, write_list
+from strangers import read
 
 from cormorant.jobs import Job
 
 LITTLE = Path(__file__).parent / "little.py"
 STRACE = shutil.which("strace")
-PATIENCE = 60.0
 TRIED = 2  # a page is asked for again by its retry, or as a sitemap
 BOUND = 3 * (WIDTH + COMMIT_EVERY * LAZY_SYNCS)  # requests for what is under way or not committed: hops, retries
 
@@ -32,7 +34,8 @@ BOUND = 3 * (WIDTH + COMMIT_EVERY * LAZY_SYNCS)  # requests for what is under wa
 def judge(folder: Path, size: int, seeds: list[int], kills: int) -> Verdict:
     """Check a run that has ended, against its list, its log and the web itself."""
     output = folder / "out.jsonl"
-    verdict = check(folder / "urls.txt", folder / "server.log", output, kills=kills, bound=BOUND, tried=TRIED)
+    allowed = Allowed(kills=kills, bound=BOUND, tried=TRIED)
+    verdict = check(folder / "urls.txt", folder / "server.log", output, allowed)
     assert not verdict.faults
     assert met(output) == reachable(size, seeds)
     state = Job.look(folder / "job")
@@ -43,10 +46,7 @@ def judge(folder: Path, size: int, seeds: list[int], kills: int) -> Verdict:
 
 def met(output: Path) -> set[int]:
     """Return the pages that stand in the records: by URL, as the end of a redirect, or on its way."""
-    from checker import read
-
-    found = (url for record in read(output) for url in (record.url, record.final_url, *record.hops))
-    return {number_in(url) for url in found if url.startswith("https://h")}
+    return {number_in(url) for url in met_in(read(output)) if url.startswith("https://h")}
 
 
 @pytest.mark.parametrize("lazy", [False, True], ids=["eager sink", "lazy sink"])
@@ -68,7 +68,7 @@ def test_a_run_that_is_left_at_any_step_ends_as_one_that_is_not(trial: int, lazy
 def kill_at_random(folder: Path, rounds: int, size: int, lazy: bool, longest: float) -> None:
     seeds = write_list(folder, size)
     command = [sys.executable, str(LITTLE), str(folder), "--size", str(size), *(["--lazy"] if lazy else [])]
-    tally = drive(command, folder, rounds, random.Random(rounds), longest)
+    tally = drive(always(command), folder, rounds, random.Random(rounds), longest)
     assert tally.exit_code == 0
     judge(folder, size, seeds, tally.kills)
 
@@ -92,43 +92,42 @@ needs_strace = pytest.mark.skipif(STRACE is None, reason="needs strace: apt-get 
 
 
 def traced(folder: Path, size: int, *inject: str) -> int | None:
-    """Run the little run under strace; returns its exit code (None: killed)."""
+    """Run the little run under strace; returns its exit code."""
     command = [str(STRACE), "-f", "-qq", "-o", str(folder / "strace.log"), "-e", f"trace={CALLS}"]
     for one in inject:
         command += ["-e", f"inject={one}"]
-    code = one_run(
-        [*command, sys.executable, str(LITTLE), str(folder), "--size", str(size), "--seed", "5"], folder, PATIENCE
+    run = one_run(
+        [*command, sys.executable, str(LITTLE), str(folder), "--size", str(size), "--seed", "5"],
+        folder,
+        PATIENCE_SECONDS,
     )
-    assert code is not None, "it hangs"
-    return code
+    assert run.how is None, "it hangs"
+    return run.code
 
 
-def calls_made(folder: Path, size: int) -> int:
-    """Count the system calls of a run that nobody disturbs."""
+def points(folder: Path, size: int) -> list[Point]:
+    """Return where a run that nobody disturbs can be killed."""
     folder.mkdir()
     write_list(folder, size)
     assert traced(folder, size) == 0
-    calls = len(
-        re.findall(rf"^\d+ +(?:{CALLS.replace(',', '|')})\(", (folder / "strace.log").read_text(), re.MULTILINE)
-    )
-    assert calls > 50
-    return calls
+    found = points_in((folder / "strace.log").read_text())
+    assert len(found) > 50
+    return found
 
 
-def disturb(folder: Path, size: int, inject: str) -> int | None:
-    """Disturb a run at one call, then let the next one end and judge it; returns the exit code of the first."""
-    folder.mkdir()
-    seeds = write_list(folder, size)
-    code = traced(folder, size, inject)
-    assert one_run([sys.executable, str(LITTLE), str(folder), "--size", str(size)], folder, PATIENCE) == 0
-    judge(folder, size, seeds, 1)
-    shutil.rmtree(folder)
-    return code
+def go_on(folder: Path, size: int) -> int | None:
+    return one_run([sys.executable, str(LITTLE), str(folder), "--size", str(size)], folder, PATIENCE_SECONDS).code
 
 
 def kill_at_calls(tmp_path: Path, size: int, step: int, first: int) -> None:
-    for number in range(first, calls_made(tmp_path / "counted", size) + 1, step):
-        disturb(tmp_path / str(number), size, f"{CALLS}:signal=KILL:when={number}")
+    for name, number in points(tmp_path / "counted", size)[first::step]:
+        folder = tmp_path / f"{name}-{number}"
+        folder.mkdir()
+        seeds = write_list(folder, size)
+        assert traced(folder, size, f"{name}:signal=KILL:when={number}") != 0
+        assert go_on(folder, size) == 0
+        judge(folder, size, seeds, 1)
+        shutil.rmtree(folder)
 
 
 @needs_strace
@@ -140,7 +139,7 @@ def test_a_run_killed_at_some_system_calls(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_run_killed_at_every_system_call(tmp_path: Path) -> None:
-    kill_at_calls(tmp_path, 40, 1, 1)
+    kill_at_calls(tmp_path, 40, 1, 0)
 
 
 @needs_strace
@@ -158,7 +157,7 @@ def disturb_by(folder: Path, inject: str) -> int | None:
     seeds = write_list(folder, 60)
     code = traced(folder, 60, inject)
     shutil.copy(folder / "stderr.log", folder.parent / "said")
-    assert one_run([sys.executable, str(LITTLE), str(folder), "--size", "60"], folder, PATIENCE) == 0
+    assert go_on(folder, 60) == 0
     judge(folder, 60, seeds, 1)
     return code
 
@@ -190,7 +189,9 @@ def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(size: str, tmp_path: P
         result=tmp_path / "result",
         command=f"{sys.executable} {LITTLE} {folder} --size {pages}",
     )
-    done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
     if "Operation not permitted" in done.stderr or "unshare: " in done.stderr:
         pytest.skip("needs root, to mount a small file system")
     assert done.returncode == 4, done.stderr

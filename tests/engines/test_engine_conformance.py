@@ -128,7 +128,7 @@ def test_one_plain_function_runs_everywhere(engine: str, rude: Rude) -> None:
 @every_concurrent_engine
 def test_get_inside_a_job_lets_the_others_run(engine: str, rude: Rude) -> None:
     rude.clear_log()
-    pages = [rude.url(f"/slow/0.3?{number}") for number in range(6)]
+    pages = [rude.url(f"/slow/0.8?{number}") for number in range(6)]
     results = list(cormorant.map(engine_jobs.status_of, pages, engine=engine, concurrency=6, timeout=10))
     assert [result.value for result in results] == [200] * 6
     assert rude.peak() == 6

@@ -14,7 +14,7 @@ import pytest
 
 import cormorant
 import engine_jobs
-from cormorant import api, engines
+from cormorant import engines, opening
 from cormorant.errors import UsageError
 from cormorant.options import Options
 from cormorant.watchdog import Held, Watchdog, _name
@@ -41,7 +41,7 @@ def line_of(function: Any, text: str) -> str:
 def held_by(function: Any, items: list[Any], engine: str, **options: Any) -> tuple[Held, ...]:
     """Run `function` over `items` one after the other, so that each may hold the loop for itself."""
     words = {"concurrency": 1, "watchdog": LIMIT_SECONDS, **options}
-    worker = api.open_map(function, items, Options(engine=engine, **words))
+    worker = opening.open_map(function, items, Options(engine=engine, **words))
     assert sum(1 for _ in worker.run()) == len(items)
     return worker.statistics().held
 
@@ -162,7 +162,7 @@ def test_two_places_are_told_apart(engine: str, rude: Rude) -> None:
     def parse(page: cormorant.Page) -> None:
         time.sleep(0.25)
 
-    worker = api.open_fetch(
+    worker = opening.open_fetch(
         [(rude.url(f"/ok/{number}"), number) for number in range(2)],
         Options(engine=engine, watchdog=LIMIT_SECONDS, concurrency=1),
         parse,
@@ -188,7 +188,7 @@ def test_short_calls_and_waiting_jobs_hold_nothing(engine: str, rude: Rude) -> N
 @pytest.mark.slow
 def test_a_consumer_that_blocks_in_afetch_is_named(rude: Rude) -> None:
     async def consume() -> tuple[Held, ...]:
-        worker = api.open_fetch(
+        worker = opening.open_fetch(
             [(rude.url(f"/ok/{number}"), number) for number in range(3)],
             Options(engine="asyncio", watchdog=LIMIT_SECONDS),
         )

@@ -441,11 +441,11 @@ def test_a_hook_that_was_there_is_put_back(rude, engine: str) -> None:
 
 @pytest.mark.parametrize("engine", [name for name in ENGINES if name not in PROCESSES])
 def test_closing_early_ends_the_jobs_and_is_told(rude, engine: str) -> None:
-    from cormorant import api
+    from cormorant import opening
 
     tracer = Tracer(engine)
     entries = [(rude.url("/slow/0.3"), 1), (rude.url("/hang", host="127.0.0.2"), 2)]  # by then both have begun
-    worker = api.open_fetch(entries, Options(engine=engine, concurrency=2, timeout=5)).observe(tracer)
+    worker = opening.open_fetch(entries, Options(engine=engine, concurrency=2, timeout=5)).observe(tracer)
     with tracer.listening():
         outcomes = worker.run()
         tracer.handed_over(next(outcomes))
@@ -493,9 +493,9 @@ def test_observing_changes_no_outcome(rude, urls) -> None:
     import cormorant
 
     plain = {page.url: (page.ok, page.status, page.kind) for page in cormorant.fetch(urls, timeout=TIMEOUT)}
-    from cormorant import api
+    from cormorant import opening
 
-    worker = api.open_fetch([(url, None) for url in urls], Options(timeout=TIMEOUT)).observe(Tracer("greenlet"))
+    worker = opening.open_fetch([(url, None) for url in urls], Options(timeout=TIMEOUT)).observe(Tracer("greenlet"))
     assert {page.url: (page.ok, page.status, page.kind) for page in worker.run()} == plain
 
 

@@ -24,7 +24,7 @@ from cormorant.errors import OutputError, UsageError
 from cormorant.interfaces import Committed, DurableSink, Part
 from cormorant.messages import Failure, Kind, Outcome, Page
 from cormorant.reading import read
-from cormorant.sinks import files, folder_files, open_sink
+from cormorant.sinks import files, folder_files, make_room, open_sink
 from cormorant.sinks.jsonl import JsonLines
 
 APPENDED = ("x.jsonl", "x.jsonl.gz", "x.jsonl.zst", "x.csv", "x.csv.gz", "x.warc", "x.warc.gz", "x.warc.zst")
@@ -52,8 +52,8 @@ def write(sink: DurableSink, some: list[Outcome]) -> None:
         sink.write(outcome)
 
 
-def synced(sink: DurableSink, last: bool = False) -> Committed:
-    committed = sink.sync(last)
+def synced(sink: DurableSink, complete: bool = False) -> Committed:
+    committed = sink.sync(complete)
     assert committed is not None
     return committed
 
@@ -87,7 +87,7 @@ def test_syncing_and_closing_more_than_once_changes_nothing(name: str, tmp_path:
     target = target_in(tmp_path, name)
     sink = open_sink(target)
     write(sink, outcomes(0, 5))
-    assert synced(sink, last=True) == synced(sink, last=True)
+    assert synced(sink, complete=True) == synced(sink, complete=True)
     sink.close()
     sink.close()
     assert list(read(target)) == outcomes(0, 5)
@@ -128,7 +128,7 @@ def test_rubbish_behind_what_was_committed_goes_away(name: str, tmp_path: pathli
             file.write(b"\0rubbish" * 1000)
     sink = open_sink(target, resume=committed)
     write(sink, outcomes(50, 52))
-    assert synced(sink, last=True).parts[: len(committed.parts) - 1] == committed.parts[:-1]
+    assert synced(sink, complete=True).parts[: len(committed.parts) - 1] == committed.parts[:-1]
     sink.close()
     assert list(read(target)) == [*outcomes(0, 3), *outcomes(50, 52)]
     if name == "x/":
@@ -147,13 +147,46 @@ def test_going_on_from_nothing_begins_again(name: str, tmp_path: pathlib.Path) -
     assert list(read(target)) == outcomes(1, 4)
 
 
+@pytest.mark.parametrize("name", ["x.jsonl", "x.warc.gz"])
+def test_an_output_of_the_same_length_that_is_not_ours_is_refused_and_not_touched(
+    name: str, tmp_path: pathlib.Path
+) -> None:
+    target = tmp_path / name
+    sink = open_sink(target)
+    write(sink, outcomes(0, 3))
+    committed = synced(sink)
+    sink.close()
+    others = bytes(byte ^ 1 for byte in target.read_bytes()) + b"longer"
+    target.write_bytes(others)
+    with pytest.raises(OutputError, match="and it holds others, so it was changed by somebody else"):
+        open_sink(target, resume=committed)
+    assert target.read_bytes() == others
+
+
+def test_an_output_that_is_being_written_is_refused_and_not_touched(tmp_path: pathlib.Path) -> None:
+    sink = open_sink(tmp_path / "x.jsonl", rotate_bytes=1_000)
+    write(sink, outcomes(0, 9))
+    sink.flush()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before) > 1
+    for again in (
+        lambda: open_sink(tmp_path / "x.jsonl", overwrite=True),
+        lambda: make_room(str(tmp_path / "x.jsonl"), None, True),
+    ):
+        with pytest.raises(UsageError, match="is being written by another run; wait for its end"):
+            again()
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    sink.close()
+    open_sink(tmp_path / "x.jsonl", overwrite=True).close()
+
+
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("damage", ["shorter", "missing"])
 def test_an_output_changed_by_somebody_else_is_refused(name: str, damage: str, tmp_path: pathlib.Path) -> None:
     target = target_in(tmp_path, name)
     sink = open_sink(target)
     write(sink, outcomes(0, 3))
-    committed = synced(sink, last=True)
+    committed = synced(sink, complete=True)
     sink.close()
     file = pathlib.Path(target, "index.jsonl") if name == "x/" else pathlib.Path(target)
     if damage == "missing":
@@ -162,7 +195,7 @@ def test_an_output_changed_by_somebody_else_is_refused(name: str, damage: str, t
         committed = Committed((Part("x.sqlite", 4, False),))
     else:
         os.truncate(file, file.stat().st_size - 1)
-    with pytest.raises(OutputError, match=r"cannot go on with .*x.*were committed and it holds .*changed by somebody"):
+    with pytest.raises(OutputError, match=r"cannot go on with .*x.* committed and it (?:holds|is not there).* changed"):
         open_sink(target, resume=committed)
 
 
@@ -187,7 +220,7 @@ def test_only_files_of_our_own_names_are_removed(name: str, tmp_path: pathlib.Pa
     ]
     sink = open_sink(target)
     write(sink, outcomes(0, 3))
-    committed = synced(sink, last=True)
+    committed = synced(sink, complete=True)
     sink.close()
     for other in ours + others:
         (tmp_path / other).write_bytes(b"")
@@ -208,7 +241,7 @@ def test_an_output_of_many_parts(name: str, tmp_path: pathlib.Path) -> None:
     for number in range(100):
         write(sink, outcomes(number, number + 1, 1000))
         sink.flush()
-    committed = synced(sink, last=True)
+    committed = synced(sink, complete=True)
     sink.close()
     names = [part.name for part in committed.parts]
     assert names[:3] == [name, f"x-00001{name[1:]}", f"x-00002{name[1:]}"]
@@ -255,7 +288,7 @@ def test_parquet_counts_when_it_is_complete(tmp_path: pathlib.Path) -> None:
     assert synced(sink).parts == (part,)
     write(sink, outcomes(9, 10))
     assert sink.sync() is None
-    assert [each.name for each in synced(sink, last=True).parts] == ["x.parquet", "x-00001.parquet"]
+    assert [each.name for each in synced(sink, complete=True).parts] == ["x.parquet", "x-00001.parquet"]
     sink.close()
     assert {path.name for path in tmp_path.iterdir()} == {"x.parquet", "x-00001.parquet"}
 

@@ -326,12 +326,12 @@ def test_ten_thousand_records_without_growth(name: str, tmp_path: pathlib.Path) 
 
     tracemalloc.start()
     try:
-        before = write(2_500)  # msgspec keeps some hundred records for later
+        before = write(2_500)
         after = write(7_500)
     finally:
         tracemalloc.stop()
         sink.close()
-    assert after - before < 100_000
+    assert after - before < 1_000_000  # 7,500 held: over 4 MB. msgspec keeps up to 2,000 freed records for later: 0.4
     assert len(CASES[name].read(sink, tmp_path)) == 10_000
 
 

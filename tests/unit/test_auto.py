@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 import cormorant
-from cormorant.api import open_fetch
 from cormorant.auto import probe as probes
 from cormorant.auto.choice import Calls, Choice, Pages, for_calls, for_pages
 from cormorant.auto.probe import Ended, Probe
@@ -23,6 +22,7 @@ from cormorant.auto.relay import Relay
 from cormorant.errors import UsageError
 from cormorant.items import ItemScheduler
 from cormorant.messages import FINISHED, Done, Fetch, Wait
+from cormorant.opening import open_fetch
 from cormorant.options import Options
 from cormorant.testing import Reply, Scripted, run
 

@@ -47,6 +47,14 @@ def opened(folder: Path, lists: tuple[str, ...] = (), accept: bool = False, **ch
     return Job.open(folder, OPTIONS | changes, lists, accept_changed_list=accept)
 
 
+def begun(folder: Path, lists: tuple[str, ...] = (), **changes: object) -> None:
+    """Leave a job that has found something."""
+    job = opened(folder, lists, **changes)
+    job.frontier((), 30.0).is_new(f"{HOST}/1")
+    job.commit(0, None, None, {})
+    job.close()
+
+
 # --- beginning and going on ---
 
 
@@ -91,7 +99,7 @@ def test_only_the_journal_is_left_and_it_is_private(folder: Path) -> None:
 
 
 def test_a_job_goes_on_as_it_was_begun_but_for_what_changes(folder: Path, urls_txt: str) -> None:
-    opened(folder, (urls_txt,)).close()
+    begun(folder, (urls_txt,))
     job = Job.resume(folder, {"engine": "asyncio"})
     assert job.options == OPTIONS | {"engine": "asyncio"}
     job.close()
@@ -111,10 +119,20 @@ def test_there_is_no_job_where_none_was_begun(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", sorted(FIXED))
 def test_what_decides_what_is_fetched_cannot_change(word: str, folder: Path) -> None:
-    opened(folder).close()
+    begun(folder)
     with pytest.raises(UsageError, match=rf"was begun with {word.replace('_', '-')} .*, and now it is .* other: "):
         opened(folder, **{word: "other"})
     opened(folder).close()  # nothing was changed, and the lock is free
+
+
+def test_as_long_as_nothing_was_done_everything_may_change(folder: Path) -> None:
+    job = opened(folder)
+    job.begin_output()
+    job.close()
+    job = opened(folder, output="other.jsonl", input=["others.txt"])
+    assert job.committed is None  # nothing is known of what stands there
+    assert job.options["input"] == ["others.txt"]
+    job.close()
 
 
 @pytest.mark.parametrize("word", ["engine", "concurrency", "timeout", "delay", "retries", "user_agent", "header"])
@@ -126,7 +144,7 @@ def test_how_it_is_fetched_may_change(word: str, folder: Path) -> None:
 
 
 def test_pairs_are_the_same_whether_tuples_or_lists(folder: Path) -> None:
-    opened(folder, include=("a", "b")).close()
+    begun(folder, include=("a", "b"))
     opened(folder, include=["a", "b"]).close()
 
 
@@ -141,13 +159,16 @@ def test_pairs_are_the_same_whether_tuples_or_lists(folder: Path) -> None:
     ids=["size", "beginning", "end", "time"],
 )
 def test_a_list_that_changed_is_refused_unless_accepted(change, said: str, folder: Path, urls_txt: str) -> None:
-    opened(folder, (urls_txt,)).close()
+    begun(folder, (urls_txt,))
     change(Path(urls_txt))
     for _ in range(2):
         with pytest.raises(UsageError, match=f"the list .*urls.txt {said}.*--accept-changed-list"):
             opened(folder, (urls_txt,))
-    opened(folder, (urls_txt,), accept=True).close()
-    opened(folder, (urls_txt,)).close()  # from now on it is the list
+    job = opened(folder, (urls_txt,), accept=True)
+    job.frontier((), 30.0)
+    job.commit(0, None, None, {})  # from now on it is the list
+    job.close()
+    opened(folder, (urls_txt,)).close()
 
 
 def test_a_list_that_cannot_be_read_twice_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -68,9 +68,9 @@ def test_what_is_no_text_is_no_url_but_costs_only_itself() -> None:
 
 
 def fetch_scripted(entries: list[Any], script: Scripted) -> list[cormorant.Outcome]:
-    from cormorant import api
+    from cormorant import api, opening
 
-    return list(api.open_fetch(api._entries(entries), Options(engine="greenlet"), transports=script).run())
+    return list(opening.open_fetch(api._entries(entries), Options(engine="greenlet"), transports=script).run())
 
 
 def test_an_async_iterable_and_a_parse_that_is_no_function_are_refused() -> None:

@@ -94,8 +94,8 @@ def test_no_run_is_faster(counts: list[int], delay: float, per_host: int, width:
     """The plan is held against the scheduler itself, on a clock moved by hand."""
     from simulated import Web, entries, page
 
-    from cormorant.api import _policies
     from cormorant.frontier.memory import MemoryFrontier
+    from cormorant.opening import _policies
     from cormorant.scheduler.fetch import FetchScheduler
 
     texts = [text for host, count in enumerate(counts) for text in pages(f"h{host}.example", count)]

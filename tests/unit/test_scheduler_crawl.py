@@ -27,7 +27,8 @@ from cormorant.policies.throttle import Throttle
 from cormorant.scheduler import discovery
 from cormorant.scheduler import robots as gate
 from cormorant.scheduler.discovery import Discovery
-from cormorant.scheduler.fetch import FetchPolicies, FetchScheduler
+from cormorant.scheduler.fetch import FetchScheduler
+from cormorant.scheduler.settings import FetchPolicies
 
 
 def policies(**changed: Any) -> FetchPolicies:

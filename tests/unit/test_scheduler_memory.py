@@ -20,8 +20,9 @@ from cormorant.policies.retries import Retries
 from cormorant.policies.robots import Robots
 from cormorant.policies.scope import Scope
 from cormorant.scheduler.discovery import Discovery
-from cormorant.scheduler.fetch import FetchPolicies, FetchScheduler
+from cormorant.scheduler.fetch import FetchScheduler
 from cormorant.scheduler.hosts import REMEMBER_SECONDS
+from cormorant.scheduler.settings import FetchPolicies
 
 
 def policies(by: str = "host", most_delay: float = 30.0) -> FetchPolicies:

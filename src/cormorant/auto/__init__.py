@@ -120,7 +120,7 @@ class AutoWorker(Worker):
         self._watch_loop_of(engine)
         self._relay = Relay(engine)
         probe = Probe(self._scheduler, width=setup.width, begin=self._begin, **probing)
-        return self._told(drive(probe, self._relay, max(MOST, self._wanted or 0), self._flush))
+        return self._told(drive(probe, self._relay, max(MOST, self._wanted or 0), self._after_round))
 
     def _told(self, outcomes: Generator[Any, None, None]) -> Generator[Any, None, None]:
         yield from outcomes

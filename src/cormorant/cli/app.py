@@ -7,7 +7,22 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cormorant.cli import cat, compare, crawl, demo, doctor, engines, explain, fetch, map, plan, site, trace
+from cormorant.cli import (
+    cat,
+    compare,
+    crawl,
+    demo,
+    doctor,
+    engines,
+    explain,
+    fetch,
+    job,
+    map,
+    plan,
+    resume,
+    site,
+    trace,
+)
 from cormorant.cli.exits import Exit, LogOnStderr, leave
 
 EPILOG = """
@@ -34,6 +49,8 @@ app = typer.Typer(
 for module, command in (
     (fetch, fetch.fetch),
     (crawl, crawl.crawl),
+    (resume, resume.resume),
+    (job, job.job),
     (plan, plan.plan),
     (cat, cat.cat),
     (map, map.map),

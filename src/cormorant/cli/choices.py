@@ -70,6 +70,24 @@ Rotate = Annotated[
         help="Go on in OUT-00001, OUT-00002, ... when a file has grown to SIZE: 500M, 1G.",
     ),
 ]
+JobFolder = Annotated[
+    str | None,
+    typer.Option(
+        "--job",
+        metavar="FOLDER",
+        rich_help_panel=OUT,
+        help="Remember the run in FOLDER: after Ctrl-C, kill -9 or a power cut the same command goes on, "
+        "each URL once.",
+    ),
+]
+AcceptChangedList = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changed-list",
+        rich_help_panel=OUT,
+        help="Go on although a list was changed: what was read of it still stands where it stood.",
+    ),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", rich_help_panel=OUT, help="No progress and no summary; errors are still told.")
 ]

@@ -13,11 +13,15 @@ from cormorant.cli import choices
 from cormorant.cli.choices import DEFAULTS, OUT, SCOPE
 from cormorant.cli.destination import Destination
 from cormorant.cli.exits import Exit, told
+from cormorant.cli.kept import FOLDER, kept, reading
 from cormorant.errors import CormorantError, UsageError
+from cormorant.options import Options
 
 if TYPE_CHECKING:
     from cormorant.interfaces import Sink
-    from cormorant.worker import Report, Worker
+    from cormorant.jobs import Job
+    from cormorant.sinks.left_out import LeftOutFile
+    from cormorant.worker import Worker
 
 EPILOG = """
 Examples:
@@ -114,6 +118,8 @@ def crawl(
     format: choices.Format = None,
     overwrite: choices.Overwrite = False,
     rotate: choices.Rotate = None,
+    job: choices.JobFolder = None,
+    accept_changed_list: choices.AcceptChangedList = False,
     quiet: choices.Quiet = False,
     report_skipped: Annotated[
         str | None,
@@ -153,50 +159,43 @@ def crawl(
     """
     words = dict(locals())
     with told():
-        where = {name: words[name] for name in _WHERE} | {name: words[name] or () for name in _PATTERNS}
-        destination = Destination(target=output, format=format, overwrite=overwrite, quiet=quiet, rotate_bytes=rotate)
-        code = _run(seeds or [], input or [], where | choices.options_in(words), parse, report_skipped, destination)
-        raise typer.Exit(code)
+        raise typer.Exit(run(words))
 
 
 _PATTERNS = ("include", "exclude", "prefer")
 _WHERE = ("scope", "depth", "max_pages", "max_pages_per_host", "sitemaps", "obey_meta", "drop_tracking")
 
 
-def _run(
-    seeds: Sequence[str],
-    sources: Sequence[str],
-    words: Mapping[str, Any],
-    parse: str | None,
-    report_skipped: str | None,
-    destination: Destination,
-) -> Exit:
-    if not seeds and not sources:
+def run(words: Mapping[str, Any], job: Job | None = None) -> Exit:
+    """Carry out the command with these parameters, by name; `job` is the one that is open, where it goes on."""
+    where = {name: words[name] for name in _WHERE} | {name: words[name] or () for name in _PATTERNS}
+    options = Options.of(choices.options_in(words))
+    destination = Destination.of(words)
+    seeds, lists = words["seeds"] or [], words["input"] or []
+    if not seeds and not lists:
         raise UsageError("nowhere to begin: give seed URLs, a file that lists them, or -i FILE (-i - reads stdin)")
-    from cormorant import api
+    from cormorant import opening
     from cormorant.cli import usercode
     from cormorant.cli.inputs import Lines
     from cormorant.cli.running import Work, carry_out
     from cormorant.cli.splitter import LONGEST_URL_LINE, url_line
-    from cormorant.options import Options
 
-    lists = [seed for seed in seeds if _is_list(seed)]
-    sources = [*lists, *sources]
-    lines = Lines(sources, url_line, LONGEST_URL_LINE, first=[seed for seed in seeds if seed not in lists])
-    function = usercode.load(parse) if parse is not None else None
-    options = Options.of({name: value for name, value in words.items() if name in DEFAULTS})
+    files = [seed for seed in seeds if _is_list(seed)]
+    sources = [*files, *lists]
+    first = [seed for seed in seeds if seed not in files]
+    function = usercode.load(words["parse"], words.get(FOLDER)) if words["parse"] is not None else None
     work = Work.of(options, noun="URL", unit="page", sources=sources)
-    with contextlib.ExitStack() as open_until_the_end:
+    with kept("crawl", words, sources, job) as held, contextlib.ExitStack() as open_until_the_end:
+        lines = Lines(sources, url_line, LONGEST_URL_LINE, first=first, **reading(held))
 
-        def start(sink: Sink) -> Worker:
-            worker = api.open_crawl(lines, words, function, sink)
-            if report_skipped is not None:
-                others = (*sources, destination.target)
-                skipped = _report(report_skipped, destination.overwrite, [other for other in others if other])
-                worker.report_to(open_until_the_end.enter_context(skipped))
+        def begin(sink: Sink) -> Worker:
+            worker = opening.open_crawl(lines, where | choices.options_in(words), function, sink, job=held)
+            if words["report_skipped"] is not None:
+                others = [other for other in (*sources, destination.target) if other]
+                open_until_the_end.enter_context(_reporting(words, others, held, worker))
             return worker
 
-        return carry_out(start, lines, destination, work)
+        return carry_out(begin, lines, destination, work, held)
 
 
 def _is_list(seed: str) -> bool:
@@ -209,20 +208,38 @@ def _is_list(seed: str) -> bool:
 
 
 @contextlib.contextmanager
-def _report(path: str, overwrite: bool, others: Sequence[str]) -> Iterator[Report]:
+def _reporting(words: Mapping[str, Any], others: Sequence[str], job: Job | None, worker: Worker) -> Iterator[None]:
     """Open the file of --report-skipped, which is none of `others`; when the run cannot begin no new file is left."""
-    from cormorant.sinks.left_out import LeftOutFile
-
+    path = words["report_skipped"]
     if any(_is_same_file(path, other) for other in others):
         raise UsageError(f"{path!r} is already a list or the output; give --report-skipped a file of its own")
     is_new = not os.path.exists(path)
-    with contextlib.closing(LeftOutFile(path, overwrite)) as file:
+    with contextlib.closing(_report(path, words["overwrite"], job)) as file:
+        worker.report_to(file.write)
+        if worker.commits is not None:
+            from cormorant.jobs import REPORT
+
+            worker.commits.keep_beside(REPORT, file)
         try:
-            yield file.write
+            yield
         except CormorantError:
             if is_new:
                 os.unlink(path)
             raise
+
+
+def _report(path: str, overwrite: bool, job: Job | None) -> LeftOutFile:
+    from cormorant.jobs import REPORT
+    from cormorant.sinks import make_room
+    from cormorant.sinks.left_out import LeftOutFile
+
+    if job is None:
+        return LeftOutFile(path, overwrite)
+    committed = job.beside(REPORT)
+    if committed is None:
+        make_room(path, "jsonl", overwrite)
+        committed = job.beside(REPORT, begin=True)
+    return LeftOutFile(path, resume=committed)
 
 
 def _is_same_file(one: str, other: str) -> bool:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any, BinaryIO
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cormorant.errors import UsageError
 from cormorant.interfaces import Sink
+
+if TYPE_CHECKING:
+    from cormorant.jobs import Job
 
 STDOUT = "-"
 
@@ -24,6 +27,17 @@ class Destination:
     quiet: bool = False
     rotate_bytes: int | None = None
 
+    @classmethod
+    def of(cls, words: Mapping[str, Any]) -> Destination:
+        """Take a command's words apart."""
+        return cls(
+            target=words["output"],
+            format=words["format"],
+            overwrite=words["overwrite"],
+            quiet=words["quiet"],
+            rotate_bytes=words["rotate"],
+        )
+
     def __str__(self) -> str:
         """Return the name for people."""
         return "stdout" if self._is_stdout else str(self.target)
@@ -32,11 +46,13 @@ class Destination:
     def _is_stdout(self) -> bool:
         return self.target in (None, STDOUT)
 
-    def open(self, sources: Sequence[str]) -> Sink:
-        """Open the sink. Raises UsageError when it would overwrite one of the lists it is made from."""
+    def open(self, sources: Sequence[str], job: Job | None = None) -> Sink:
+        """Open the sink; of a job, cut back. Raises UsageError when it would overwrite a list it is made from."""
         for source in sources:
             if self._is_same_file(source):
                 raise UsageError(f"{self.target!r} is both the list and the output; name another output")
+        if job is not None:
+            return job.open_output(str(self.target), self.format, self.overwrite, self.rotate_bytes)
         if self.target is None and self.format is None and is_terminal(sys.stdout):
             from cormorant.cli.terminal import TerminalSink
 

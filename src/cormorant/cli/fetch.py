@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,8 +11,14 @@ from cormorant.cli import choices
 from cormorant.cli.choices import DEFAULTS, LIMITS
 from cormorant.cli.destination import Destination
 from cormorant.cli.exits import Exit, refuse_files, told
+from cormorant.cli.kept import FOLDER, kept, reading
 from cormorant.errors import UsageError
 from cormorant.options import Options
+
+if TYPE_CHECKING:
+    from cormorant.interfaces import Sink
+    from cormorant.jobs import Job
+    from cormorant.worker import Worker
 
 EPILOG = """
 Examples:
@@ -22,6 +28,8 @@ Examples:
   cormorant fetch -i urls.txt -o pages.jsonl -e gevent -c 200
 
   cat urls.txt | cormorant fetch -i - -o - | jq .status
+
+  cormorant fetch -i ten_million.txt -o pages.warc.gz --job jobs/run1
 
 Exit codes: 0 every URL reached a good end · 1 some failed · 2 wrong usage or unreadable input · 3 none succeeded · \
 4 output not written · 5 engine lost · 7 stopped (Ctrl-C once: what is in flight is finished) · 130 stopped at once \
@@ -54,6 +62,8 @@ def fetch(
     format: choices.Format = None,
     overwrite: choices.Overwrite = False,
     rotate: choices.Rotate = None,
+    job: choices.JobFolder = None,
+    accept_changed_list: choices.AcceptChangedList = False,
     quiet: choices.Quiet = False,
     parse: choices.Parse = None,
     engine: choices.Engine = DEFAULTS["engine"],
@@ -88,31 +98,30 @@ def fetch(
     """
     words = dict(locals())
     with told():
-        options = Options.of(choices.options_in(words))
-        destination = Destination(target=output, format=format, overwrite=overwrite, quiet=quiet, rotate_bytes=rotate)
-        raise typer.Exit(_run(urls or [], input or [], options, parse, since, destination))
+        raise typer.Exit(run(words))
 
 
-def _run(
-    urls: Sequence[str],
-    sources: Sequence[str],
-    options: Options,
-    parse: str | None,
-    since: str | None,
-    destination: Destination,
-) -> Exit:
+def run(words: Mapping[str, Any], job: Job | None = None) -> Exit:
+    """Carry out the command with these parameters, by name; `job` is the one that is open, where it goes on."""
+    options = Options.of(choices.options_in(words))
+    destination = Destination.of(words)
+    urls, sources, since = words["urls"] or [], words["input"] or [], words["since"]
     if not urls and not sources:
         raise UsageError("nothing to fetch: give URLs, or -i FILE (-i - reads stdin)")
     refuse_files(urls)
     # Imported here, like all that only a run needs: --help must not wait for libcurl.
-    from cormorant import api
+    from cormorant import opening
     from cormorant.cli import usercode
     from cormorant.cli.inputs import Lines
     from cormorant.cli.running import Work, carry_out
     from cormorant.cli.splitter import LONGEST_URL_LINE, url_line
 
-    lines = Lines(sources, url_line, LONGEST_URL_LINE, first=urls)
-    function = usercode.load(parse) if parse is not None else None
-    read = sources if since is None else [*sources, since]
-    work = Work.of(options, noun="URL", unit="page", sources=read)
-    return carry_out(lambda sink: api.open_fetch(lines, options, function, sink, since=since), lines, destination, work)
+    function = usercode.load(words["parse"], words.get(FOLDER)) if words["parse"] is not None else None
+    work = Work.of(options, noun="URL", unit="page", sources=sources if since is None else [*sources, since])
+    with kept("fetch", words, sources, job) as held:
+        lines = Lines(sources, url_line, LONGEST_URL_LINE, first=urls, **reading(held))
+
+        def begin(sink: Sink) -> Worker:
+            return opening.open_fetch(lines, options, function, sink, since=since, job=held)
+
+        return carry_out(begin, lines, destination, work, held)

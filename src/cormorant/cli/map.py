@@ -67,13 +67,13 @@ def _run(function: str, sources: Sequence[str], is_json: bool, options: Options,
     work = Work.of(options, noun="item", unit="item", sources=sources)
     if options.engine == "gevent":
         _patch()
-    from cormorant import api
+    from cormorant import opening
     from cormorant.cli import usercode
 
     called = usercode.load(function)
     lines = Lines(sources, json_line if is_json or _all_json(sources) else text_line, LONGEST_ITEM_LINE)
-    items = lines.values(api.NOTHING_YET)
-    return carry_out(lambda sink: api.open_map(called, items, options, sink), lines, destination, work)
+    items = lines.values(opening.NOTHING_YET)
+    return carry_out(lambda sink: opening.open_map(called, items, options, sink), lines, destination, work)
 
 
 def _all_json(sources: Sequence[str]) -> bool:

@@ -59,8 +59,8 @@ def status_line(statistics: Statistics, rate: float, seconds_left: float | None)
 class Pace:
     """How fast it goes: done per second over the last `RATE_SECONDS`."""
 
-    def __init__(self, now: float) -> None:
-        self._samples = collections.deque([(now, 0)])
+    def __init__(self, now: float, done: int = 0) -> None:
+        self._samples = collections.deque([(now, done)])
 
     def note(self, now: float, done: int) -> float:
         """Add a sample and return the rate."""
@@ -81,7 +81,7 @@ class Progress:
         self._statistics = statistics
         self._expected = expected
         self._live = is_live(console)
-        self._pace = Pace(monotonic())
+        self._pace = Pace(monotonic(), statistics().done)
         self._stop: SimpleQueue[None] = SimpleQueue()
         self._stopped: SimpleQueue[None] = SimpleQueue()
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import shlex
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -18,13 +19,15 @@ from cormorant.cli import summary
 from cormorant.cli.destination import Destination
 from cormorant.cli.exits import Exit, code_of, complain, is_reader_gone
 from cormorant.cli.inputs import Lines
+from cormorant.cli.kept import greet
 from cormorant.cli.progress import Progress
 from cormorant.cli.stops import Stops
 from cormorant.errors import CormorantError, OutputError
-from cormorant.interfaces import Sink
+from cormorant.interfaces import Committed, DurableSink, Sink
 from cormorant.options import AUTO, Options
 
 if TYPE_CHECKING:
+    from cormorant.jobs import Job
     from cormorant.worker import Worker
 
 
@@ -78,9 +81,10 @@ class SafeSink:
         self._shield = shield
         self.written = self.saved = 0
 
-    def open(self) -> None:
-        """Open the output: only now is a file made, or one that was there overwritten."""
+    def open(self, before: int) -> None:
+        """Open the output: only now is a file made, or one that was there overwritten. It holds what was `before`."""
         self._sink = self._open_sink()
+        self.written = self.saved = before
 
     def write(self, outcome: Any) -> None:
         """Append one outcome."""
@@ -94,6 +98,11 @@ class SafeSink:
     def flush(self) -> None:
         """Hand everything written so far to the operating system."""
         self._save(self._sink.flush)
+
+    def sync(self, complete: bool = False) -> Committed | None:
+        """Put everything written so far on stable storage: of a `DurableSink`, which the output of a job is."""
+        with self._shield:
+            return cast(DurableSink, self._sink).sync(complete)
 
     def close(self) -> None:
         """Flush and close. Safe to call twice."""
@@ -113,15 +122,19 @@ def _reader_left() -> OutputError:
     return OutputError("the reader of the output left")
 
 
-def carry_out(start: Callable[[Sink], Worker], lines: Lines, destination: Destination, work: Work) -> Exit:
+def carry_out(
+    start: Callable[[Sink], Worker], lines: Lines, destination: Destination, work: Work, job: Job | None = None
+) -> Exit:
     """Run `start(sink)` to the end, or until it is stopped, and tell how it went."""
     stops = Stops("" if destination.quiet else _drain_note(work.timeout))
-    sink = SafeSink(lambda: destination.open(work.sources), stops)
+    sink = SafeSink(lambda: destination.open(work.sources, job), stops)
     progress = destination.shows_progress()  # asked before stdout is taken for the data
     if not destination.quiet:
         logging.getLogger("cormorant.auto").setLevel(logging.INFO)  # what `--engine auto` chose, and why
     worker = start(sink)  # what is wrong with the engine or the function is said before the output is touched
-    sink.open()
+    sink.open(worker.statistics().done)
+    if job is not None and not destination.quiet:
+        greet(job, worker.statistics())
     error: CormorantError | None = None
     try:
         with (
@@ -133,23 +146,34 @@ def carry_out(start: Callable[[Sink], Worker], lines: Lines, destination: Destin
             for _ in outcomes:
                 pass
     except KeyboardInterrupt:
-        complain(f"stopped at once; {destination} holds {summary.counted(sink.saved, 'record')}, whole")
+        held = f"{destination} holds {summary.counted(sink.saved, 'record')}, whole"
+        complain(f"stopped at once; {held if job is None else _how_to_go_on(job)}")
         return Exit.KILLED
     except CormorantError as caught:
         error = caught
-    return _Ending(worker, lines, destination, work, sink).tell(error)
+    return _Ending(worker, lines, destination, work, sink, job).tell(error)
 
 
 class _Ending:
     """What is said at the end, and the exit code."""
 
-    def __init__(self, worker: Worker, lines: Lines, destination: Destination, work: Work, sink: SafeSink) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        lines: Lines,
+        destination: Destination,
+        work: Work,
+        sink: SafeSink,
+        job: Job | None,
+    ) -> None:
         self._statistics = worker.statistics()
         self._how = f"engine {worker.engine}{' (auto)' if work.engine == AUTO else ''}, {worker.width} at once"
         self._lines = lines
         self._destination = destination
         self._work = work
         self._sink = sink
+        self._job = job
+        self._saved = sink.saved if worker.commits is None else sink.written - worker.commits.waiting
 
     def tell(self, error: CormorantError | None) -> Exit:
         """Print the summary and what went wrong; return the exit code."""
@@ -159,17 +183,25 @@ class _Ending:
             with contextlib.suppress(OSError, ValueError):
                 self._work.console.print(self._block(), soft_wrap=True)
         for line in self._lines.errors:
-            complain(f"the list broke off: {line}")
+            complain(f"the list broke off: {line}{'' if self._job is None else _WHERE_IT_BROKE}")
         if error is not None:
             complain(str(error))
+            if self._job is not None:
+                complain(_how_to_go_on(self._job))
             return code_of(error)
         return self._checked(summary.verdict(self._statistics, self._lines.has_ended))
 
     def _block(self) -> Text:
         work = self._work
         head = summary.title(self._statistics, work.noun, work.unit)
-        saved = f"{summary.counted(self._sink.saved, 'record')} to {self._destination}"
+        saved = f"{summary.counted(self._saved, 'record')} to {self._destination}"
         return summary.block(self._statistics, f"{head}   {self._how}", saved)
+
+    def _expected(self) -> float | None:
+        """Return how many there will be as far as is known: a crawl finds more than its seeds."""
+        listed = self._lines.expected()
+        found = self._statistics.offered - sum(self._statistics.left_out.values())
+        return None if listed is None else max(listed, found)
 
     def _checked(self, code: Exit) -> Exit:
         fault = summary.fault(self._statistics, self._sink.written)
@@ -177,10 +209,19 @@ class _Ending:
             complain(f"BUG, please report it: the numbers do not add up: {fault}")
             code = max(code, Exit.FAILURES)
         if code is Exit.STOPPED:
-            left = summary.left_text(self._statistics, self._work.noun, self._lines.expected())
+            left = summary.left_text(self._statistics, self._work.noun, self._expected())
             complain(f"stopped before the end: {left}; {self._destination} holds what is done")
+            if self._job is not None:
+                complain(_how_to_go_on(self._job))
             return code
         return Exit.USAGE if self._lines.errors else code
+
+
+_WHERE_IT_BROKE = "; mend it, and the job reads on there (--accept-changed-list)"
+
+
+def _how_to_go_on(job: Job) -> str:
+    return f"to go on, run the same command again, or: cormorant resume {shlex.quote(str(job.folder))}"
 
 
 def _drain_note(seconds: float) -> str:

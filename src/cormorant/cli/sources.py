@@ -44,11 +44,21 @@ def check(source: str) -> None:
         raise MissingPackage(f"{source!r} needs a zstd decoder: pip install backports.zstd")
 
 
+def is_compressed(source: str) -> bool:
+    """Whether `source` is decoded as it is read, so that it can be entered only at its beginning."""
+    return source.endswith((".gz", ".zst"))
+
+
 @contextlib.contextmanager
-def opened(source: str) -> Iterator[tuple[Stream, Callable[[], int]]]:
-    """Open `source` for reading; also gives a function that says how many of its bytes have been read."""
+def opened(source: str, offset: int = 0) -> Iterator[tuple[Stream, Callable[[], int]]]:
+    """Open `source` for reading; also gives a function that says up to which of its bytes it has been read.
+
+    Reading begins at `offset` (bytes), which is 0 for what is compressed and for what cannot be entered in the middle.
+    """
     raw = open(0, "rb", closefd=False) if source == STDIN else open(source, "rb")  # noqa: SIM115
     with raw, contextlib.ExitStack() as stack:
+        if offset:
+            raw.seek(offset)
         stream: Any = raw
         if source.endswith(".gz"):
             stream = stack.enter_context(gzip.GzipFile(fileobj=raw))

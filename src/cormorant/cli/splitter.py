@@ -51,21 +51,32 @@ def json_line(raw: bytes) -> Any:
 
 
 class Splitter:
-    """Cuts chunks into lines at each line feed; of a line longer than `longest` bytes only the beginning is kept."""
+    """Cuts chunks into lines at each line feed; of a line longer than `longest` bytes only the beginning is kept.
 
-    def __init__(self, longest: int) -> None:
+    That beginning is the same however the chunks are cut. `offset` (bytes) is where the line begins that comes next.
+    """
+
+    def __init__(self, longest: int, offset: int = 0) -> None:
+        """Expect chunks from `offset` on, where a line begins."""
+        self.offset = offset
         self._longest = longest
+        self._fed = offset
         self._parts: list[bytes] = []
         self._held = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the lines that `chunk` completes."""
         first, *rest = chunk.split(b"\n")
+        self._fed += len(chunk)
         self._hold(first)
         if not rest:
             return []
-        lines = [self._release(), *rest[:-1]]
-        self._hold(rest[-1])
+        last = rest.pop()
+        self.offset = self._fed - len(last)
+        if len(chunk) > self._longest:
+            rest = [line[: self._longest + 1] for line in rest]
+        lines = [self._release(), *rest]
+        self._hold(last)
         return lines
 
     def end(self) -> list[bytes]:

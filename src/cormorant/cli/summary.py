@@ -39,6 +39,8 @@ def fault(statistics: Statistics, written: int) -> str | None:
             f"{statistics.http_errors}, failed {sum(statistics.failed.values())}, duplicate {statistics.duplicates}, "
             f"left out {left_out}, not reached {statistics.not_reached})"
         )
+    if statistics.not_reached < 0 or (statistics.not_reached and not statistics.stopped):
+        return f"{statistics.not_reached} of {statistics.offered} that were offered have no end"
     if ended != written:
         return f"{ended} came to an end but {written} were written"
     return None

@@ -13,8 +13,8 @@ from typing import Any
 from cormorant.errors import UsageError
 
 
-def load(text: str) -> Callable[..., Any]:
-    """Import MODULE and return its FUNCTION. The current folder comes first, as with `python -m`.
+def load(text: str, folder: str | None = None) -> Callable[..., Any]:
+    """Import MODULE and return its FUNCTION. `folder` (None: the current one) comes first, as with `python -m`.
 
     Raises UsageError, which names what the module holds that could be called.
     """
@@ -24,7 +24,7 @@ def load(text: str) -> Callable[..., Any]:
         raise UsageError(f"{text!r} names a file; write the module: {suggestion}:{path or 'FUNCTION'}")
     if not colon or not path or not module_name:
         raise UsageError(f"{text!r} names no function; write MODULE:FUNCTION, for example mymodule:{path or 'parse'}")
-    here = os.getcwd()
+    here = folder or os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)
     return _find(_module(module_name), path)

@@ -17,10 +17,10 @@ import threading
 import time
 from collections.abc import Callable, MutableSequence
 from multiprocessing.context import BaseContext
-from typing import Any
+from typing import Any, TypeVar
 
 from cormorant.engines import Setup, job
-from cormorant.errors import UsageError
+from cormorant.errors import EngineLost, UsageError
 from cormorant.interfaces import Transport
 from cormorant.messages import Done, Fault, Kind
 
@@ -34,6 +34,10 @@ STILLBORN = (
     "'Safe importing of main module')"
 )
 
+STARTS = 5  # how often a start is tried when the server that starts processes dies meanwhile
+START_AGAIN_SECONDS = 0.05  # until it is known to be dead
+
+Started = TypeVar("Started")
 Marks = MutableSequence[int]  # one for each slot, and a last one that says that a child was ready
 
 
@@ -47,6 +51,28 @@ def context() -> BaseContext:
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(PRELOADED)
     return server
+
+
+def started(start: Callable[[], Started]) -> Started:
+    """Call what starts processes, and again where their server was killed meanwhile: the next start has a new one.
+
+    They begin with SIGINT blocked, so that a Ctrl-C cannot end them before they are ready for it (`begin`). Raises
+    EngineLost when that is of no use.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        for _ in range(STARTS):
+            try:
+                return start()
+            except (EOFError, ConnectionError) as error:
+                trouble = error
+                time.sleep(START_AGAIN_SECONDS)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    raise EngineLost(
+        "worker processes cannot be started: their server (multiprocessing's) was killed "
+        "as it started one; run it again, or use engine 'thread' or 'greenlet'"
+    ) from trouble
 
 
 def pickled_work(setup: Setup, engine: str) -> bytes:
@@ -94,6 +120,7 @@ def begin(told: bytes, marks: Marks) -> None:
     """Prepare this child (the executors' `initializer`). Must not raise: that would break the executor."""
     global _work, _transport, _marks, _broken
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     _marks = marks
     marks[-1] = 1

@@ -16,7 +16,7 @@ import os
 import queue
 import signal
 import time
-from multiprocessing.pool import TERMINATE
+from multiprocessing.pool import TERMINATE, Pool
 from typing import Any
 
 from cormorant.engines import Setup, children, job
@@ -41,28 +41,45 @@ class _Task:
         self.sending_since: float | None = None
 
 
+class _Pool(Pool):
+    """A Pool that keeps every process it has started, until that is known to be dead."""
+
+    def __init__(self, width: int, told: bytes, marks: children.Marks, context: Any) -> None:
+        self.started: list[Any] = []
+        super().__init__(width, children.begin, (told, marks), context=context)
+
+    def Process(self, context: Any, *arguments: Any, **words: Any) -> Any:  # type: ignore[override]
+        """Make a process: what a Pool calls for each, from its own thread too."""
+        self.started.append(context.Process(*arguments, **words))
+        return self.started[-1]
+
+
 class _Generation:
     """One Pool, from its start until it is closed or given up, with the jobs it has."""
 
     def __init__(self, context: Any, told: bytes, width: int) -> None:
         self.marks = context.RawArray("q", width + 1)
-        self.pool = context.Pool(width, children.begin, (told, self.marks))
+        self.pool: Any = children.started(lambda: _Pool(width, told, self.marks, context))
         self.free_slots = list(range(width))
         self.tasks: dict[int, _Task] = {}
-        self.pids = self.live_pids()
-        self._missing: set[int] = set()
+        self._missing: set[Any] = set()
 
-    def live_pids(self) -> set[int]:
-        return {process.pid for process in list(self.pool._pool)}  # no public way to see a Pool's workers
+    def deaths(self) -> list[int]:
+        """Return the workers that have died, each once: those that a Pool has started and does not list any more.
 
-    def unseen(self, alive: set[int]) -> set[int]:
-        """Return the workers that came, took a job and died between two looks.
-
-        A worker may be at a job just before the Pool lists it, so it has to be missing twice.
+        One that is just being started is not listed yet, so it has to be missing twice.
         """
-        missing = {mark for task in self.tasks.values() if (mark := self.mark(task)) > 0} - alive
+        listed = set(self.pool._pool)  # no public way to see a Pool's workers
+        missing = {process for process in list(self.pool.started) if process.pid} - listed
         dead, self._missing = missing & self._missing, missing
-        return dead
+        for process in dead:
+            self.pool.started.remove(process)
+        return [process.pid for process in dead]
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether nobody replaces workers any more: the Pool's thread died, of the death of the server it asks."""
+        return not self.pool._worker_handler.is_alive()
 
     def mark(self, task: _Task) -> int:
         return int(self.marks[task.slot])
@@ -195,11 +212,10 @@ class PoolEngine:
     def _look_for_deaths(self) -> list[Done]:
         ended: list[Done] = []
         for pool in (self._current, *self._given_up):
-            alive = pool.live_pids()
-            dead, pool.pids = pool.pids - alive, alive
-            dead |= pool.unseen(alive)
-            for pid in dead:
+            for pid in pool.deaths():
                 ended += self._bury(pool, pid)
+            if pool is self._current and pool.is_deserted:
+                self._give_up(pool)
         for pool in list(self._given_up):
             self._rescue(pool)
         return ended
@@ -214,9 +230,12 @@ class PoolEngine:
             self._stillborn = 0 if pool.marks[-1] else self._stillborn + 1
             if self._stillborn >= BEGINNINGS:
                 raise EngineLost(children.STILLBORN)
-            self._given_up.append(pool)
-            self._current = _Generation(self._context, self._told, self._width)
+            self._give_up(pool)
         return []
+
+    def _give_up(self, pool: _Generation) -> None:
+        self._given_up.append(pool)
+        self._current = _Generation(self._context, self._told, self._width)
 
     def _rescue(self, pool: _Generation) -> None:
         """Move to the current Pool what a given-up one will not bring back; destroy it when it has nothing left."""

@@ -74,7 +74,7 @@ class ProcessEngine:
         self._hand_over(self._idle.pop() if self._idle else self._open_lane(), ticket, pickled, seconds, 1)
 
     def _open_lane(self) -> _Lane:
-        lane = _Lane(self)
+        lane = children.started(lambda: _Lane(self))
         lane.identified.add_done_callback(lambda future: self._news.put((lane, future)))
         return lane
 

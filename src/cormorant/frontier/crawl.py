@@ -38,7 +38,7 @@ class CrawlFrontier:
         self._hosts: dict[str, int | list[Queue]] = {}
         self._waiting = 0
 
-    def is_new(self, url: str) -> bool:
+    def is_new(self, url: str, by: Request | None = None) -> bool:
         """Remember `url` as seen; returns whether it was not before."""
         return self._seen.add(url)
 

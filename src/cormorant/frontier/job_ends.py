@@ -9,7 +9,7 @@ from cormorant.messages import Failure, Outcome
 OPEN = 0
 OK = "ok"
 HTTP_ERROR = "http_error"
-SERVICE = "service"  # an answer for the scheduler itself (a sitemap), without an outcome
+SERVICE = "service"  # without an outcome: an answer for the scheduler itself (a sitemap), or left out after all
 
 ENDS = (
     "open",
@@ -32,11 +32,12 @@ ENDS = (
     "callback",
 )
 _CODES = {name: code for code, name in enumerate(ENDS)}
+_NOT_ASKED_FOR = {OPEN, _CODES[SERVICE], _CODES["blocked"], _CODES["bad_url"]}
 
 
-def code_of(outcome: Outcome, is_handed_over: bool) -> int:
+def code_of(outcome: Outcome | None) -> int:
     """Return the byte for a request that ended in `outcome`."""
-    if not is_handed_over:
+    if outcome is None:
         return _CODES[SERVICE]
     if isinstance(outcome, Failure):
         return _CODES[outcome.kind.value]
@@ -46,6 +47,15 @@ def code_of(outcome: Outcome, is_handed_over: bool) -> int:
 def code_named(name: str) -> int:
     """Return the byte of an end by its name. Raises KeyError."""
     return _CODES[name]
+
+
+def was_asked_for(code: int) -> bool:
+    """Tell whether what ended so was asked for, as near as the byte tells.
+
+    A host that was given up, or whose robots.txt could not be read, was not asked (its pages count as if it had been);
+    a page that was blocked at a redirect was.
+    """
+    return code not in _NOT_ASKED_FOR
 
 
 def tally_of(ended: bytearray) -> Counter[str]:

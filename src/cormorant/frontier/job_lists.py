@@ -22,13 +22,20 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     """Behind the last line that was offered: `line` lines of list number `source` (from 0) were read.
 
     `offset` (bytes) is where line `offset_line + 1` begins, at or before it: reading goes on there and leaves out the
-    lines up to `line`. Where a list cannot be entered in the middle (it is compressed) both are 0.
+    lines up to `line`. Where a list cannot be entered in the middle (it is compressed) both are 0. `given` values from
+    the command line, which come before all lists, were handed over; `handed` counts them and the lines of every list.
+    `is_broken`: the list could not be read on from here.
+    `digest` is that of the values, where a Python caller gave them (`listed.py`).
     """
 
     source: int = 0
     line: int = 0
     offset: int = 0
     offset_line: int = 0
+    given: int = 0
+    handed: int = 0
+    digest: str = ""
+    is_broken: bool = False
 
 
 class ListFacts(msgspec.Struct, frozen=True, kw_only=True):

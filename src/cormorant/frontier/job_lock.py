@@ -19,24 +19,30 @@ import msgspec
 from cormorant.errors import OutputError, UsageError
 
 FILE = "lock"
+MOST_PATIENCE_SECONDS = 60.0  # with one who holds it briefly
+LOOK_AGAIN_SECONDS = 0.02
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """Who holds a job, or held it: a process, since when (seconds since the epoch), in which life of which machine."""
+    """Who holds a job, or held it: a process, since when (seconds since the epoch), in which life of which machine.
+
+    `is_brief`: it only looks, and lets go in a moment.
+    """
 
     pid: int
     boot: str
     machine: str
     since: float
+    is_brief: bool = False
 
     @classmethod
-    def here(cls) -> Owner:
+    def here(cls, is_brief: bool = False) -> Owner:
         """Describe this process."""
         boot = ""
         with suppress(OSError):
             boot = BOOT_ID.read_text().strip()
-        return cls(pid=os.getpid(), boot=boot, machine=socket.gethostname(), since=time.time())
+        return cls(pid=os.getpid(), boot=boot, machine=socket.gethostname(), since=time.time(), is_brief=is_brief)
 
     def __str__(self) -> str:
         """Return it in words."""
@@ -48,8 +54,11 @@ class Locked(UsageError):
     """Another run holds the job; `owner` as far as it is known."""
 
     def __init__(self, folder: Path, owner: Owner | None) -> None:
-        who = f" ({owner})" if owner is not None else ""
-        stop = f", or stop it: kill {owner.pid}" if owner is not None else ""
+        who, stop = "", ""
+        if owner is not None:
+            who = f" ({owner})"
+            is_ours = owner.pid == os.getpid()
+            stop = ", or close its generator: this process runs it" if is_ours else f", or stop it: kill {owner.pid}"
         super().__init__(f"job {folder} is in use by another run{who}; wait for it{stop}")
         self.owner = owner
 
@@ -57,32 +66,43 @@ class Locked(UsageError):
 class Lock:
     """Holds a job until `release`, or the end of the process. `before` is who died while holding it.
 
+    One who holds it briefly is waited for.
+
     Raises Locked when another run has it, OutputError where the folder cannot be written or cannot be locked.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, is_brief: bool = False) -> None:
         self._path = folder / FILE
         self._descriptor = _held(folder, self._path)
-        self.before = _read(self._descriptor)
+        before = _read(self._descriptor)
+        self.before = None if before is None or before.is_brief else before
+        self._is_brief = is_brief
         try:
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, msgspec.json.encode(Owner.here()), 0)
+            self._write(Owner.here(is_brief))
         except OSError as error:
             self.release()
             raise OutputError(f"cannot write {self._path}: {error.strerror}; make room, then run it again") from error
 
+    def _write(self, owner: Owner) -> None:
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, msgspec.json.encode(owner), 0)
+
     def release(self) -> None:
-        """Let go, and leave no file. Safe to call twice."""
+        """Let go, and leave no file; who only looked leaves the one of who died before. Safe to call twice."""
         if self._descriptor < 0:
             return
         with suppress(OSError):
-            os.unlink(self._path)  # while it is still ours: whoever waits for it sees that it is another file
+            if self._is_brief and self.before is not None:
+                self._write(self.before)
+            else:
+                os.unlink(self._path)  # while it is still ours: whoever waits for it sees that it is another file
         os.close(self._descriptor)
         self._descriptor = -1
 
 
 def _held(folder: Path, path: Path) -> int:
     """Return the descriptor of the file that is at `path`, locked."""
+    until = time.monotonic() + MOST_PATIENCE_SECONDS
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -98,7 +118,9 @@ def _held(folder: Path, path: Path) -> int:
         except BlockingIOError:
             owner = _read(descriptor)
             os.close(descriptor)
-            raise Locked(folder, owner) from None
+            if owner is None or not owner.is_brief or time.monotonic() > until:
+                raise Locked(folder, owner) from None
+            time.sleep(LOOK_AGAIN_SECONDS)
         except OSError as error:
             os.close(descriptor)
             raise OutputError(f"cannot lock {path}: {error.strerror}; put the job's folder on a local disk") from error

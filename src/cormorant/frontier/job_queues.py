@@ -5,7 +5,7 @@ From the second on a host has queues by rank (`ranked.py`); the rank of the one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from cormorant.frontier import ranked
 from cormorant.frontier.ranked import Queue, Rank
@@ -33,6 +33,22 @@ class HostQueues:
             self._hosts[host] = waiting
         ranked.put(waiting, rank, number)
 
+    def load(self, queues: Iterable[tuple[str, Rank, Sequence[int]]]) -> None:
+        """Let many wait, as (host, rank, numbers), as if each was put in turn. No rank is asked for again."""
+        hosts, ranks = self._hosts, dict[int, Rank]()  # of those that are alone, until all are there
+        for host, rank, numbers in queues:
+            waiting = hosts.get(host)
+            if waiting is None and len(numbers) == 1:
+                hosts[host] = numbers[0]
+                ranks[numbers[0]] = rank
+                continue
+            if not isinstance(waiting, list):
+                alone, waiting = waiting, []
+                if alone is not None:
+                    ranked.put(waiting, ranks.pop(alone), alone)
+                hosts[host] = waiting
+            _put_all(waiting, rank, numbers)
+
     def pop(self, host: str) -> int:
         """Take the first number of a host that has one."""
         waiting = self._hosts[host]
@@ -52,3 +68,13 @@ class HostQueues:
 
     def __len__(self) -> int:
         return len(self._hosts)
+
+
+def _put_all(queues: list[Queue], rank: Rank, numbers: Sequence[int]) -> None:
+    for queue in queues:
+        if (queue[0], queue[1]) == rank:
+            queue.extend(numbers)
+            return
+    ranked.put(queues, rank, numbers[0])
+    if len(numbers) > 1:
+        _put_all(queues, rank, numbers[1:])

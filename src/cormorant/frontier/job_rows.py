@@ -11,16 +11,20 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import msgspec
 
 from cormorant import urls
 from cormorant.frontier.job_store import Store
+from cormorant.frontier.ranked import Rank
 from cormorant.messages import Found, Headers, Purpose, Request
 
 NO_KEY = ""  # of a row that is fetched though its URL was seen (`keep_duplicates`), or was seen in a row of its own
 LINE = "line"  # of a row for a line that is no URL; no key of a URL looks like it
+NO_HOST = ""  # where such a line waits
+
+Place: TypeAlias = tuple[str, Rank]
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -48,12 +52,18 @@ _decode = msgspec.msgpack.Decoder(Rest).decode
 _NOTHING = Rest()
 
 
-class Row(NamedTuple):
-    """A row as it waits for its commit. `owner` is the row of the request that was redirected to `key`."""
+class Row(msgspec.Struct, gc=False):
+    """A row as it waits for its commit. `owner` is the row of the request that was redirected to `key`.
 
-    request: Request | None
+    `label` is that of the key (`job_labels.py`), where it is one that was not seen before; `place` are the host and the
+    rank that the request waits in.
+    """
+
     key: str
-    owner: int | None
+    label: int | None = None
+    owner: int | None = None
+    request: Request | None = None
+    place: Place = (NO_HOST, (0, 0))
 
 
 class Rows:
@@ -65,28 +75,32 @@ class Rows:
         self._waiting: list[Row] = []
         self._held: dict[int, Row] = {}  # by number: owned, and the owner has not ended
         self._written = store.last_row()
-        self.keys = Keys(self)
 
     def __len__(self) -> int:
         return self._written + len(self._waiting)
 
-    def append(self, request: Request | None, key: str, owner: int | None = None) -> int:
-        """Take a row; returns its number."""
-        self._waiting.append(Row(request, key, owner))
-        return len(self)
+    @property
+    def waiting(self) -> int:
+        """How many wait for their commit."""
+        return len(self._waiting)
 
-    def attach(self, request: Request) -> int:
+    def append(self, row: Row) -> int:
+        """Take a row; returns its number."""
+        self._waiting.append(row)
+        return self._written + len(self._waiting)
+
+    def attach(self, request: Request, place: Place) -> int:
         """Take a request: into the last row if that is a key alone, which then is its own; returns the number."""
         waiting = self._waiting
-        if waiting and waiting[-1].request is None and waiting[-1].owner is None:
-            waiting[-1] = Row(request, waiting[-1].key, None)
-            return len(self)
-        return self.append(request, NO_KEY)
+        last = waiting[-1] if waiting else None
+        if last is None or last.request is not None or last.owner is not None:
+            return self.append(Row(NO_KEY, request=request, place=place))
+        last.request, last.place = request, place
+        return self._written + len(waiting)
 
     def own(self, number: int, owner: int) -> None:
         """Make a row that waits for its commit the property of another."""
-        place = number - self._written - 1
-        self._waiting[place] = self._waiting[place]._replace(owner=owner)
+        self._waiting[number - self._written - 1].owner = owner
 
     def request(self, number: int) -> Request:
         """Return the request of a row that has one."""
@@ -134,34 +148,37 @@ class Rows:
         )
 
     def put(self, ended: Collection[int]) -> None:
-        """Write the rows that wait, but for those whose owner is not among `ended`, or was before.
+        """Write the rows that wait, but for those whose owner is not among `ended`.
 
         To be called within a transaction, and `put_down` when that stands.
         """
         rows = ((number, *self._columns(row)) for number, row in self._due(ended))
-        self._db.executemany("INSERT INTO url (id, url, key, owner, rest) VALUES (?, ?, ?, ?, ?)", rows)
+        self._db.executemany("INSERT INTO url (id, url, key, owner, label, rest) VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def new(self) -> Iterator[tuple[int, Row]]:
+        """Yield the rows that wait for their first commit, by number."""
+        return enumerate(self._waiting, self._written + 1)
 
     def put_down(self, ended: Collection[int]) -> None:
         """Let go of the rows that `put` has written."""
-        numbered = enumerate(self._waiting, self._written + 1)
-        self._held |= {number: row for number, row in numbered if row.owner is not None}
+        self._held |= {number: row for number, row in self.new() if row.owner is not None}
         self._held = {number: row for number, row in self._held.items() if row.owner not in ended}
         self._written += len(self._waiting)
         self._waiting.clear()
 
     def _due(self, ended: Collection[int]) -> Iterator[tuple[int, Row]]:
-        for number, row in chain(self._held.items(), enumerate(self._waiting, self._written + 1)):
+        for number, row in chain(self._held.items(), self.new()):
             if row.owner is None or row.owner in ended:
                 yield number, row
 
-    def _columns(self, row: Row) -> tuple[str | bytes | None, str | None, int | None, bytes | None]:
-        request, key, owner = row
+    def _columns(self, row: Row) -> tuple[str | bytes | None, str | None, int | None, int | None, bytes | None]:
+        request, key, owner = row.request, row.key, row.owner
         if request is None:
-            return None, key, owner, None
+            return None, key, owner, None if owner is None else row.label, None
         url: str | bytes = request.url
         if not request.url.isascii() and urls.without_surrogates(request.url) != request.url:
             url = request.url.encode("utf-8", "surrogatepass")  # a line with bytes that were no UTF-8
-        return url, None if key == request.url else key, owner, self._rest(request)
+        return url, None if key == request.url else key, owner, None, self._rest(request)
 
     def _rest(self, request: Request) -> bytes | None:
         found, url = request.found, request.url
@@ -187,36 +204,30 @@ class Rows:
             return _encode([urls.without_surrogates(value) if isinstance(value, str) else value for value in rest])
 
 
-class Keys:
-    """The rows as the texts of a `SeenURLs`: what it asks of a `Spool`."""
-
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-
-    def append(self, text: bytes) -> int:
-        """Keep a new key as the next row."""
-        return self._rows.append(None, text.decode("utf-8", "surrogatepass"))
-
-    def read(self, number: int) -> bytes:
-        """Return the key of a row."""
-        return self._rows.key(number).encode("utf-8", "surrogatepass")
-
-    @property
-    def bytes_on_disk(self) -> int:
-        """Nothing besides the journal."""
-        return 0
-
-
 def stored(
-    store: Store, first: int = 1
+    store: Store, first: int = 1, end: int = 1 << 62
 ) -> Iterator[tuple[int, str | bytes | None, str | None, int | None, bytes | None]]:
-    """Yield the committed rows from `first` on, in order: number, url, key, owner, rest."""
-    return store.rows("SELECT id, url, key, owner, rest FROM url WHERE id >= ? ORDER BY id", first)
+    """Yield the committed rows from `first` on, and before `end`, in order: number, url, key, owner, rest."""
+    query = "SELECT id, url, key, owner, rest FROM url WHERE id >= ? AND id < ? ORDER BY id"
+    return store.rows(query, first, end)
 
 
-def keys(store: Store) -> Iterator[tuple[int, str]]:
-    """Yield all that was seen, as (row, key)."""
-    return store.rows("SELECT id, coalesce(key, url) FROM url WHERE key IS NULL OR key NOT IN (?, ?)", NO_KEY, LINE)
+def notable(store: Store, until: int) -> Iterator[tuple[int, str | bytes | None, str | None, int | None, bytes | None]]:
+    """Yield, as `stored` does, the rows up to `until`, and of those behind it what a crawl's bounds count.
+
+    Those are redirects, URLs with a query or with what may be a date (`policies/scope.py`), and sitemaps; some more may
+    be among them. SQLite looks for them, at a tenth of what it costs to look at each row here.
+    """
+    return store.rows(
+        "SELECT id, url, key, owner, rest FROM url WHERE id <= ? OR owner IS NOT NULL OR instr(url, '?') "
+        "OR url GLOB '*19[0-9][0-9]*' OR url GLOB '*2[01][0-9][0-9]*' OR instr(rest, x'736974656d6170') ORDER BY id",
+        until,
+    )
+
+
+def redirected(store: Store) -> Iterator[tuple[int, int | None]]:
+    """Yield the rows that have an owner, as (row, label of its key, or None). Reads the index alone."""
+    return store.rows("SELECT id, label FROM url WHERE owner IS NOT NULL")
 
 
 def rank_parts(rest: bytes | None) -> tuple[int, int]:

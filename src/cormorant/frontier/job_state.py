@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from cormorant import urls
 from cormorant.frontier.job_ends import HTTP_ERROR, OK, OPEN, SERVICE, code_named, tally_of
+from cormorant.frontier.job_lists import ListFacts, Position
 from cormorant.frontier.job_rows import LINE, stored
 from cormorant.frontier.job_store import Store
+from cormorant.messages import Kind
 
 OUTCOMES = "outcomes"  # the counters that count outcomes: ok, http_errors, failed (by kind)
 SECONDS = "seconds"  # of all runs of the job, added up
@@ -31,7 +33,8 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """How a job stands: outcomes by their end, what is left of what was found, the hosts with most of it.
 
-    `done` are outcomes committed; the list may hold more than was read. `hosts` is empty while the job runs.
+    `done` are outcomes committed. `list_share` is how much of the input's bytes was read, by which `unread` lines are
+    left (None: not known, as of what is compressed). `hosts` is empty while the job runs.
     """
 
     done: int
@@ -42,11 +45,32 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     hosts: tuple[HostState, ...] = ()
     running: str | None = None
+    is_list_read: bool = False
+    list_share: float | None = None
+    unread: int | None = None
 
     @property
     def rate(self) -> float | None:
         """Outcomes a second over all runs, or None where none ran long enough."""
         return self.done / self.seconds if self.seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest will take at the rate so far, or None where nobody knows."""
+        unread = 0 if self.is_list_read else self.unread
+        return None if not self.rate or unread is None else (self.left + unread) / self.rate
+
+    def reading(self, facts: Sequence[ListFacts], position: Position, is_read: bool) -> State:
+        """Return the state with how far the input was read."""
+        total = sum(one.bytes for one in facts)
+        read = sum(one.bytes for one in facts[: position.source]) + position.offset
+        share = read / total if read and total else None
+        return msgspec.structs.replace(
+            self,
+            is_list_read=is_read and not position.is_broken,
+            list_share=share,
+            unread=None if share is None else round(position.handed / share) - position.handed,
+        )
 
 
 def state_of(tally: Mapping[str, int], left: int, seconds: float, hosts: tuple[HostState, ...] = ()) -> State:
@@ -101,15 +125,16 @@ def reopen(store: Store, names: Collection[str]) -> Counter[str]:
 
 
 def _without(outcomes: dict[str, Any], count: Counter[str]) -> dict[str, Any]:
-    """Return the counters without the outcomes that are taken back."""
+    """Return the counters (`tally.Tally`) without the outcomes that are taken back: always all of their kind."""
     less = dict(outcomes)
     failed = Counter(less.get("failed", {}))
     for name, many in count.items():
-        if name == OK:
-            less["ok"] = less.get("ok", 0) - many
-        elif name == HTTP_ERROR:
+        if name == HTTP_ERROR:
             less["http_errors"] = less.get("http_errors", 0) - many
+            less["statuses"] = {code: n for code, n in less.get("statuses", {}).items() if int(code) < 400}
         else:
             failed[name] -= many
     less["failed"] = {name: many for name, many in failed.items() if many > 0}
+    if not less["failed"].get(Kind.BLOCKED.value):
+        less["by_robots"] = 0
     return less

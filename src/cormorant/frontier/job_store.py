@@ -4,10 +4,11 @@ Laws: one connection for everything, which holds the file exclusively (SQLite be
 two connections write or checkpoint at once: https://www.sqlite.org/wal.html#walresetbug); a commit is on the disk when
 it returns (synchronous=FULL); after a write that failed nothing more is written by this process, because what the
 kernel dropped it will not say a second time (https://wiki.postgresql.org/wiki/Fsync_Errors). The tables `url` and
-`ended` only grow, at their end, so a commit writes little and never reads:
+`ended` grow at their end, but for rows that waited for their owner, so a commit writes little and never reads:
 
     url     what was found, in order of finding: to be fetched (url), or seen and nothing more (url is NULL)
-    ended   for each commit the rows that ended, 64 bits each: the row's number, and in the low byte how (`ends.py`)
+    ended   for each commit the rows that ended, 64 bits each: the row's number, and in the low byte how (`job_ends.py`)
+    chapter what the rows say that going on has to know, in short (`job_chapters.py`); may be missing
     part    the files of the output, and how much of each is committed
     robots  what hosts answered to the question for their robots.txt
     book    single values by name, as JSON: options, lists, position, counters
@@ -28,38 +29,36 @@ from typing import Any, NoReturn
 import msgspec
 
 from cormorant.errors import OutputError, UsageError
-from cormorant.interfaces import Committed, Part
+from cormorant.interfaces import Committed, Part, RobotsAnswer
 
 FILE = "journal.sqlite"
-FORMAT = 1
+FORMAT = 2
 APPLICATION = 0x636F726D  # "corm": so that `file` and we know the file again
 HAS_OUTPUT = "has output"  # a name in the book
 CHECKPOINT_PAGES = 4_000  # 16 MB of WAL, so that moving it into the file is seldom
 
+_LATER = (  # since format 2
+    "CREATE INDEX owned ON url (owner, label) WHERE owner IS NOT NULL",
+    "CREATE TABLE chapter (id INTEGER PRIMARY KEY, seen BLOB NOT NULL, open BLOB NOT NULL)",
+)
 SCHEMA = (
-    "CREATE TABLE url (id INTEGER PRIMARY KEY, url TEXT, key TEXT, owner INTEGER, rest BLOB)",
-    "CREATE INDEX owned ON url (owner) WHERE owner IS NOT NULL",
+    "CREATE TABLE url (id INTEGER PRIMARY KEY, url TEXT, key TEXT, owner INTEGER, rest BLOB, label INTEGER)",
+    *_LATER,
     "CREATE TABLE ended (id INTEGER PRIMARY KEY, rows BLOB NOT NULL)",
-    "CREATE TABLE part (name TEXT PRIMARY KEY, length INTEGER NOT NULL, is_sealed INTEGER NOT NULL, place INTEGER)",
-    "CREATE TABLE robots (origin TEXT PRIMARY KEY, fetched_at REAL NOT NULL, url TEXT, file BLOB, refused TEXT)",
+    "CREATE TABLE part (name TEXT PRIMARY KEY, length INTEGER NOT NULL, is_sealed INTEGER NOT NULL, place INTEGER, "
+    "tail TEXT)",
+    "CREATE TABLE robots (origin TEXT PRIMARY KEY, fetched_at REAL NOT NULL, url TEXT, file BLOB)",
     "CREATE TABLE book (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
 )
 # From an older format to the next: statements, run in one transaction.
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
-
-
-class RobotsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host answered at `fetched_at` (seconds since the epoch, by a wall clock that may have been set).
-
-    `file` are the bytes of its robots.txt, read at `url`; `refused` says why nothing may be fetched; without both
-    there is none, and everything may be.
-    """
-
-    origin: str
-    fetched_at: float
-    url: str = ""
-    file: bytes | None = None
-    refused: str | None = None
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE url ADD COLUMN label INTEGER",
+        "ALTER TABLE part ADD COLUMN tail TEXT",
+        "DROP INDEX owned",
+        *_LATER,
+    ),
+}
 
 
 class Store:
@@ -177,8 +176,10 @@ class Store:
         """Return what of the output is committed; None: it was never begun."""
         if self.value(HAS_OUTPUT) is None:
             return None
-        rows = self.rows("SELECT name, length, is_sealed FROM part ORDER BY place")
-        return Committed(tuple(Part(name, length, bool(is_sealed)) for name, length, is_sealed in rows))
+        rows = self.rows("SELECT name, length, is_sealed, tail FROM part ORDER BY place")
+        return Committed(
+            tuple(Part(name, length, bool(is_sealed), tail or "") for name, length, is_sealed, tail in rows)
+        )
 
     def put_committed(self, committed: Committed) -> None:
         """Remember what of the output is committed; to be called within a transaction."""
@@ -186,60 +187,83 @@ class Store:
         now = {part.name: (part, place) for place, part in enumerate(committed.parts)}
         gone = [(name,) for name in known.keys() - now.keys()]
         rows = [
-            (part.name, part.length, part.is_sealed, place)
+            (part.name, part.length, part.is_sealed, place, part.tail)
             for part, place in now.values()
             if known.get(part.name) != part
         ]
         self.db.executemany("DELETE FROM part WHERE name = ?", gone)
-        self.db.executemany("INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?)", rows)
+        self.db.executemany("INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?, ?)", rows)
         if not known:
             self.put({HAS_OUTPUT: True})
         self._parts = {part.name: part for part in committed.parts}
+
+    def forget_output(self) -> None:
+        """Take back that an output was begun; to be called within a transaction."""
+        self.db.execute("DELETE FROM part")
+        self.forget(HAS_OUTPUT)
+        self._parts = {}
+
+    def forget(self, name: str) -> None:
+        """Take a value out of the book; to be called within a transaction."""
+        self.db.execute("DELETE FROM book WHERE name = ?", (name,))
 
     # --- robots.txt ---
 
     def put_robots(self, answers: Iterable[RobotsAnswer]) -> None:
         """Remember what hosts answered; to be called within a transaction."""
-        rows = ((one.origin, one.fetched_at, one.url, one.file, one.refused) for one in answers)
-        self.db.executemany("INSERT OR REPLACE INTO robots VALUES (?, ?, ?, ?, ?)", rows)
+        rows = ((one.origin, one.fetched_at, one.url, one.file) for one in answers)
+        self.db.executemany("INSERT OR REPLACE INTO robots VALUES (?, ?, ?, ?)", rows)
 
     def robots(self, at_most: int, keep_seconds: float) -> Iterator[RobotsAnswer]:
         """Yield the answers of the last `keep_seconds`, the latest `at_most` of them, the oldest first."""
         now = time.time()
         rows = self.rows(
-            "SELECT * FROM (SELECT origin, fetched_at, url, file, refused FROM robots WHERE fetched_at BETWEEN ? AND ? "
+            "SELECT * FROM (SELECT origin, fetched_at, url, file FROM robots WHERE fetched_at BETWEEN ? AND ? "
             "ORDER BY fetched_at DESC LIMIT ?) ORDER BY fetched_at",
             *(now - keep_seconds, now, at_most),  # from the future: the clock was set back, and their age is unknown
         )
-        for origin, fetched_at, url, file, refused in rows:
-            yield RobotsAnswer(origin=origin, fetched_at=fetched_at, url=url, file=file, refused=refused)
+        for origin, fetched_at, url, file in rows:
+            yield RobotsAnswer(origin=origin, fetched_at=fetched_at, url=url, file=file)
 
     # --- what ended ---
 
     def put_ended(self, rows: array[int]) -> None:
-        """Append rows that ended, `number << 8 | how`; to be called within a transaction."""
+        """Append rows that ended, `number << 8 | how`; to be called within a transaction.
+
+        Or rows that wait again (how: 0), and none of the others with them.
+        """
         if rows:
-            self.db.execute("INSERT INTO ended (rows) VALUES (?)", (_little_endian(rows).tobytes(),))
+            self.db.execute("INSERT INTO ended (rows) VALUES (?)", (little_endian(rows).tobytes(),))
 
     def ended(self) -> bytearray:
         """Return for each row how it ended, by its number; 0: not yet. A byte a row."""
         how = bytearray(self.last_row() + 1)
         for (blob,) in self.rows("SELECT rows FROM ended ORDER BY id"):
-            for row in _little_endian(array("Q", blob)):
+            for row in little_endian(array("Q", blob)):
                 how[row >> 8] = row & 0xFF
         return how
 
+    def waiting_again(self) -> list[int]:
+        """Return the rows that were ended once and had to wait again, whatever became of them since."""
+        blobs = self.rows("SELECT rows FROM ended WHERE substr(rows, 1, 1) = x'00'")
+        return sorted({row >> 8 for (blob,) in blobs for row in little_endian(array("Q", blob))})
+
     def close(self) -> None:
-        """Close the file. Never raises: what is not committed is not missed. Safe to call twice."""
+        """Close the file. Never raises: what is not committed is not missed. Safe to call twice.
+
+        SQLite then moves what was committed from its log to the file, also after a write that failed; opening it again
+        does so once more, from the log if that is still there.
+        """
         with suppress(sqlite3.Error):
             self.db.close()
 
 
-def _little_endian(rows: array[int]) -> array[int]:
+def little_endian(numbers: array[int]) -> array[int]:
+    """Turn numbers of this machine into those of a file, or back."""
     if sys.byteorder == "big":
-        rows = array("Q", rows)
-        rows.byteswap()
-    return rows
+        numbers = array(numbers.typecode, numbers)
+        numbers.byteswap()
+    return numbers
 
 
 def _way_out(name: str, error: Exception) -> str:

@@ -21,37 +21,47 @@ The traps, and what is done about them:
 * *Lines that are no URL* have an outcome and no request: `settle_line` makes a row of them, and those that were not
   synced are given back by `lines_again`.
 * *A sink that has synced nothing yet* (None: Parquet between two files): `commit(0, None, ...)` keeps the rows, and
-  settles nothing. What ended waits in memory, some hundred bytes each, until a sync covers it.
-* *A service* (a sitemap) has no outcome: it ends with the next commit that covers the outcomes before it. What it led
-  to is in rows by then.
+  settles no outcome. What ended waits in memory, some hundred bytes each, until a sync covers it.
+* *A service* (a sitemap), or what was left out after all, has no outcome, and ends with the next commit, whatever
+  that covers. What it led to is in rows by then, and that it was left out is counted by the same commit.
 * *A commit that failed* is the last: see `job_store.py`.
 
-Memory: eight bytes for each URL waiting, its host, and the seen-set; rows and ends since the last commit.
+Memory: eight bytes for each URL waiting, its host, and the seen-set; rows and ends since the last commit; one chapter
+(`job_chapters.py`: up to 15 MB).
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
-from cormorant import urls
+import msgspec
+
 from cormorant.frontier.crawl import by_priority_and_depth
-from cormorant.frontier.job_ends import ENDS, OPEN, code_of, tally_of
+from cormorant.frontier.job_chapters import Chapters
+from cormorant.frontier.job_ends import ENDS, code_named, code_of, tally_of, was_asked_for
+from cormorant.frontier.job_labels import Labels
 from cormorant.frontier.job_queues import HostQueues
-from cormorant.frontier.job_rows import LINE, Rows, keys, rank_parts, stored
+from cormorant.frontier.job_rows import LINE, NO_HOST, Row, Rows, notable, stored
 from cormorant.frontier.job_seen import SeenRows
-from cormorant.frontier.job_store import RobotsAnswer, Store
-from cormorant.interfaces import Committed, Entry
-from cormorant.messages import Failure, Headers, Kind, Outcome, Purpose, Request
+from cormorant.frontier.job_store import Store
+from cormorant.frontier.ranked import Rank
+from cormorant.interfaces import Committed, Entry, RobotsAnswer, Trace
+from cormorant.messages import Failure, Headers, Kind, Outcome, Request
 
 POSITION = "position"  # names in the book
+INPUT_ROWS = "input_rows"  # behind the last row that came of the input
+ALL_ROWS = 1 << 62
 _BAD_LINE = Failure(url="", kind=Kind.BAD_URL, message="")
 
 
 class Journal:
-    """Implements `interfaces.Frontier` over an open `Store`; for one thread. All calls O(log ranks of the host).
+    """Implements `interfaces.Frontier` and `interfaces.Books` over an open `Store`; for one thread.
+
+    All calls O(log ranks of the host).
 
     `headers` and `seconds` are those that requests usually have. Raises OutputError, naming the file, when it cannot
     be read or written. `left` counts what was found and is not committed as ended, `tally` the ends by `job_ends.ENDS`.
@@ -60,17 +70,19 @@ class Journal:
     def __init__(self, store: Store, headers: Headers = (), seconds: float = 30.0) -> None:
         self._store = store
         self._rows = Rows(store, headers, seconds)
-        self._seen = SeenRows(self._rows)
+        labels = Labels(store)
+        self._seen = SeenRows(self._rows, labels)
+        self._chapters = Chapters(store, labels)
         self._queues = HostQueues(lambda row: by_priority_and_depth(self._rows.request(row)))
         self._first: dict[str, list[Request]] = {}  # the next one last
         self._leased: dict[_Identity, list[int]] = {}
-        self._ended: deque[tuple[int, bool]] = deque()  # row << 8 | how, and whether an outcome was handed over
+        self._ended: deque[int] = deque()  # row << 8 | how, in the order in which outcomes are handed over
+        self._services = array("Q")  # the same of those that ended without an outcome
         self._robots: list[RobotsAnswer] = []
         self._again: list[Entry] = []
         self._waiting = 0
         self.left = 0
         self.tally: Counter[str] = Counter()
-        self.position: Any = store.value(POSITION)
         self._load()
 
     # --- the frontier ---
@@ -96,7 +108,8 @@ class Journal:
         if first:
             self._first.setdefault(host, []).append(request)
         else:
-            self._queues.put(host, self._rows.attach(request), by_priority_and_depth(request))
+            rank = by_priority_and_depth(request)
+            self._queues.put(host, self._rows.attach(request, (host, rank)), rank)
             self.left += 1
         self._waiting += 1
 
@@ -133,17 +146,13 @@ class Journal:
 
     # --- ends ---
 
-    def settle(self, request: Request, outcome: Outcome, is_handed_over: bool = True) -> None:
+    def settle(self, request: Request, outcome: Outcome | None) -> None:
         """Note that a request has reached its end. Call it in the order in which outcomes are handed over.
 
-        Call it before what the page leads to is added. Requests that never were in the frontier (for a robots.txt,
-        for an address) are ignored.
+        Call it before what the page leads to is added. `outcome` None: it ends, and nothing is handed over.
         """
-        rows = self._leased.get(_identity(request))
-        if rows is None:
-            assert not is_handed_over, f"{request.url} has an outcome, and was never taken"
-            return
-        self._end(rows, _identity(request), code_of(outcome, is_handed_over), is_handed_over)
+        identity = _identity(request)
+        self._end(self._leased[identity], identity, code_of(outcome), outcome is not None)
 
     def settle_line(self, text: str, line: int | None) -> None:
         """Note the outcome of a line that is no URL, in the same order."""
@@ -151,12 +160,12 @@ class Journal:
         identity = (LINE, text, text, line)
         rows = self._leased.get(identity)
         if rows is None:
-            rows = [self._rows.append(request, LINE)]
+            rows = [self._rows.append(Row(LINE, request=request))]
             self.left += 1
-        self._end(rows, identity, code_of(_BAD_LINE, True), True)
+        self._end(rows, identity, code_of(_BAD_LINE), True)
 
     def _end(self, rows: list[int], identity: _Identity, code: int, is_handed_over: bool) -> None:
-        self._ended.append((rows.pop(0) << 8 | code, is_handed_over))
+        (self._ended if is_handed_over else self._services).append(rows.pop(0) << 8 | code)
         if not rows:
             self._leased.pop(identity, None)
 
@@ -172,7 +181,21 @@ class Journal:
         """Have the next commit keep what a host answered, together with the sitemaps that were queued for it."""
         self._robots.append(answer)
 
+    def robots(self, at_most: int, keep_seconds: float) -> Iterator[RobotsAnswer]:
+        """Yield what hosts answered within the last `keep_seconds`, the latest `at_most` of it, the oldest first."""
+        return self._store.robots(at_most, keep_seconds)
+
     # --- commits ---
+
+    @property
+    def rows(self) -> int:
+        """How many URLs were found."""
+        return len(self._rows)
+
+    @property
+    def uncommitted_rows(self) -> int:
+        """How many of them are in memory alone."""
+        return self._rows.waiting
 
     def commit(
         self,
@@ -183,18 +206,21 @@ class Journal:
     ) -> None:
         """Keep all that was found, and that the first `written` outcomes not committed yet are in `committed`.
 
-        `committed` None: the sink has synced nothing, `written` must be 0. `position` is where the input goes on
-        after all lines that were offered: None leaves the last. `counters` are values of the book; those that count
-        outcomes must count the ones that are committed. Raises OutputError; then nothing of it is kept.
+        `committed` None: the sink has synced nothing, `written` must be 0. What ended without an outcome is kept in any
+        case. `position` is where the input goes on after all lines that were offered: None leaves the last. `counters`
+        are values of the book; those that count outcomes must count the ones that are committed. Raises OutputError;
+        then nothing of it is kept.
         """
         assert committed is not None or not written, "nothing is settled that no sync covers"
-        ended = self._covered(written) if committed is not None else array("Q")
+        assert written <= len(self._ended), f"{written} outcomes were written that were never settled"
+        ended = self._services + array("Q", islice(self._ended, written))
         book = dict(counters or {})
         if position is not None:
             book[POSITION] = position
         rows = {row >> 8 for row in ended}
         with self._store.transaction():
             self._rows.put(rows)
+            self._chapters.put(self._rows.new(), rows)
             self._store.put_ended(ended)
             self._store.put(book)
             self._store.put_robots(self._robots)
@@ -202,66 +228,60 @@ class Journal:
                 self._store.put_committed(committed)
         self._rows.put_down(rows)
         self._robots.clear()
-        self._count(ended)
-        self.position = book.get(POSITION, self.position)
+        self._count(written, ended)
 
-    def _count(self, ended: array[int]) -> None:
-        for row in ended:
+    def _count(self, written: int, ended: array[int]) -> None:
+        for _ in range(written):
             self._ended.popleft()
-            self.tally[ENDS[row & 0xFF]] += 1
+        del self._services[:]
+        self.tally.update(ENDS[row & 0xFF] for row in ended)
         self.left -= len(ended)
-
-    def _covered(self, written: int) -> array[int]:
-        """Return the rows of the first `written` outcomes, and of the services up to the next one."""
-        rows = array("Q")
-        for row, is_handed_over in self._ended:
-            written -= is_handed_over
-            if written < 0:
-                return rows
-            rows.append(row)
-        assert not written, f"{written} outcomes were written that were never settled"
-        return rows
 
     # --- going on ---
 
     def _load(self) -> None:
-        """Read all rows once for what was seen, and again from the first open one on for what is to be fetched."""
+        """Take in what was seen and what is to be fetched, from the chapters."""
         ended = self._store.ended()
-        self._seen.load(keys(self._store))
         self.tally = tally_of(ended)
-        first_open = ended.find(OPEN, 1)
-        if first_open < 0:
-            return
-        for row, url, key, _, rest in stored(self._store, first_open):
-            if url is not None and not ended[row]:
-                self.left += 1
-                self._open(row, url, key, rest)
+        self._chapters.load(ended)
+        self._seen.load(self._chapters.seen(), self._chapters.seen_by_redirects())
+        self._queues.load(self._open(ended))
 
-    def _open(self, row: int, url: str | bytes, key: str | None, rest: bytes | None) -> None:
-        if key == LINE:
-            request = self._rows.revive(url, rest)
-            self._leased.setdefault((LINE, request.url, request.url, request.line), []).append(row)
-            self._again.append((request.input, request.line))
-            return
-        assert isinstance(url, str)
-        priority, depth = rank_parts(rest)
-        self._queues.put(urls.origin(url), row, (-priority, depth))
-        self._waiting += 1
+    def _open(self, ended: bytearray) -> Iterator[tuple[str, Rank, Sequence[int]]]:
+        """Yield the requests that are open, by host and rank; remember the lines that are no URL."""
+        for host, rank, rows in self._chapters.open(ended):
+            self.left += len(rows)
+            if host != NO_HOST:
+                self._waiting += len(rows)
+                yield host, rank, rows
+                continue
+            for row in rows:
+                request = self._rows.request(row)
+                self._leased.setdefault((LINE, request.url, request.url, request.line), []).append(row)
+                self._again.append((request.input, request.line))
 
-    def trail(self) -> Iterator[tuple[Request, str | None]]:
-        """Yield what a crawl's bounds have to be told when it goes on, in the order in which it was found.
+    @property
+    def asked_for(self) -> int:
+        """How many pages were asked for, and have ended."""
+        return sum(count for name, count in self.tally.items() if was_asked_for(code_named(name)))
 
-        Each page that was queued, as (request, None); each redirect of one that has ended, as (request, key of the
-        target). Reads all rows: some 4 µs each.
+    def trail(self, is_whole: bool = False) -> Iterator[Trace]:
+        """Yield what a crawl has found so far, in the order in which it was found.
+
+        Each request, as (request, None, whether it was asked for); each redirect of one that has ended, as (request,
+        key of the target, True). Not `is_whole`: of what is no seed only what bounds count without being told of every
+        page. Some 4 µs for each that is yielded.
         """
-        for _, url, key, owner, rest in stored(self._store):
+        ended, last = self._store.ended(), dict[int, str]()
+        rows = stored(self._store) if is_whole else notable(self._store, self._store.value(INPUT_ROWS, ALL_ROWS))
+        for row, url, key, owner, rest in rows:
             if owner is not None:
                 assert key is not None
-                yield self._rows.request(owner), key
+                request = self._rows.request(owner)
+                yield msgspec.structs.replace(request, target=last.get(owner, request.target)), key, True
+                last[owner] = key
             elif url is not None and key != LINE:
-                request = self._rows.revive(url, rest)
-                if request.purpose is Purpose.PAGE:
-                    yield request, None
+                yield self._rows.revive(url, rest), None, was_asked_for(ended[row])
 
 
 _Identity = tuple[str, str, str, int | None]

@@ -24,7 +24,7 @@ class MemoryFrontier:
         self._queues: dict[str, deque[Request | int]] = {}  # an int: where it lies in the spool
         self._waiting = 0
 
-    def is_new(self, url: str) -> bool:
+    def is_new(self, url: str, by: Request | None = None) -> bool:
         """Remember `url` as seen; returns whether it was not before."""
         return self._seen.add(url)
 

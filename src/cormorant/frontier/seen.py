@@ -59,14 +59,14 @@ class SeenURLs:
         """Remember `url`; returns whether it is new."""
         if self._holds(url):
             return False
-        part, tag, text = _split(url)
+        part, tag, text = self._split(url)
         runs = self._parts[part]
         run = runs[tag * len(runs) >> TAG_BITS]
         place = self._place(run, tag, text)
         if place is None:
             self._hold(url)
             return False
-        run.insert(place, tag << OFFSET_BITS | self._spool.append(text))
+        run.insert(place, tag << OFFSET_BITS | self._keep(url, text, part, tag))
         self._used[part] += 1
         if self._used[part] > RUN_SLOTS * len(runs):
             self._parts[part] = _halved(runs)
@@ -75,7 +75,7 @@ class SeenURLs:
     def __contains__(self, url: str) -> bool:
         if self._holds(url):
             return True
-        part, tag, text = _split(url)
+        part, tag, text = self._split(url)
         runs = self._parts[part]
         if self._place(runs[tag * len(runs) >> TAG_BITS], tag, text) is not None:
             return False
@@ -99,11 +99,24 @@ class SeenURLs:
         """Bytes of text in the temporary file."""
         return self._spool.bytes_on_disk
 
+    def _split(self, url: str) -> tuple[int, int, bytes]:
+        """Return the part a URL belongs to, its tag, and its text as bytes, which are others for every other text."""
+        bits = _hash(url)
+        return bits % PARTS, bits >> OFFSET_BITS & _TAG, as_bytes(url)
+
+    def _keep(self, url: str, text: bytes, part: int, tag: int) -> int:
+        """Keep a new URL, as `_split` has split it; returns the offset of its text."""
+        return self._spool.append(text)
+
+    def _text(self, offset: int) -> bytes:
+        """Return the text that `_keep` gave `offset` for."""
+        return self._spool.read(offset)
+
     def _place(self, run: array[int], tag: int, text: bytes) -> int | None:
         """Return where in its run a new URL belongs, or None when it is there already."""
         place = bisect_left(run, tag << OFFSET_BITS)
         while place < len(run) and run[place] >> OFFSET_BITS == tag:
-            if self._spool.read(run[place] & _OFFSET) == text:
+            if self._text(run[place] & _OFFSET) == text:
                 return None
             place += 1
         return place
@@ -126,10 +139,9 @@ class SeenURLs:
         self._younger.add(url)
 
 
-def _split(url: str) -> tuple[int, int, bytes]:
-    """Return the part a URL belongs to, its tag, and its text as bytes, which are others for every other text."""
-    bits = _hash(url)
-    return bits % PARTS, bits >> OFFSET_BITS & _TAG, url.encode("utf-8", "surrogatepass")
+def as_bytes(url: str) -> bytes:
+    """Return the text of a URL as bytes, which are others for every other text."""
+    return url.encode("utf-8", "surrogatepass")
 
 
 def _halved(runs: list[array[int]]) -> list[array[int]]:

@@ -157,11 +157,11 @@ def _run(plan: Plan, jobs: list[Any]) -> None:
 
 
 def _worker(plan: Plan, jobs: list[Any]) -> Any:
-    from cormorant import api
+    from cormorant import opening
 
     if plan.work is None:
-        return api.open_fetch(list(zip(jobs, range(len(jobs)), strict=True)), plan.options())
-    return api.open_map(pkgutil.resolve_name(plan.work), jobs, plan.options())
+        return opening.open_fetch(list(zip(jobs, range(len(jobs)), strict=True)), plan.options())
+    return opening.open_map(pkgutil.resolve_name(plan.work), jobs, plan.options())
 
 
 def _measured(plan: Plan, startup: float) -> Raw:

@@ -100,6 +100,15 @@ class Bounds:
         """Whether no page more may be asked for."""
         return self._scope.max_pages is not None and self._pages.spent("") >= self._scope.max_pages
 
+    @property
+    def counts_hosts(self) -> bool:
+        """Whether pages are counted by host, too."""
+        return self._scope.max_pages_per_host is not None
+
+    def spend_pages(self, count: int) -> None:
+        """Count pages that were asked for before; for bounds that do not count by host."""
+        self._pages.spend("", count)
+
     def spend_page(self, url: str) -> str | None:
         """Count a page that is about to be asked for; returns the budget that is spent, or None."""
         return _spend(self._page_budgets(_parts(url)[0]))
@@ -207,9 +216,9 @@ class _Budget:
         self._spent.move_to_end(key)
         return count
 
-    def spend(self, key: str) -> None:
-        """Count one more for `key`."""
-        self._spent[key] = self._spent.get(key, 0) + 1
+    def spend(self, key: str, count: int = 1) -> None:
+        """Count so many more for `key`."""
+        self._spent[key] = self._spent.get(key, 0) + count
         if len(self._spent) > MOST_REMEMBERED:
             self._spent.popitem(last=False)
 

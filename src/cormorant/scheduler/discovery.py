@@ -8,12 +8,12 @@ be asked for, so that those that go first, and that robots.txt allows, get them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from cormorant import urls
-from cormorant.interfaces import Frontier
+from cormorant.interfaces import Books, Frontier
 from cormorant.messages import Failure, Found, Harvest, Headers, Kind, Lead, LeftOut, Page, Purpose, Request, failed
 from cormorant.policies.following import Following
 from cormorant.policies.redirects import carried_across_origins
@@ -61,10 +61,35 @@ class Discovery:
 
     def seed(self, request: Request) -> Request:
         """Return a line of input as a request. What it sends goes to its own origin alone."""
-        self._bounds.add_seed(request.url)
-        if request.headers != self._strangers:
-            self._own_headers[urls.origin(request.url)] = request.headers
+        self._reach_out(request)
         return msgspec.structs.replace(request, found=Found(), priority=self._following.priority(request.url))
+
+    def _reach_out(self, seed: Request) -> None:
+        self._bounds.add_seed(seed.url)
+        if seed.headers != self._strangers:
+            self._own_headers[urls.origin(seed.url)] = seed.headers
+
+    def go_on(self, books: Books, found: int, left_out: Mapping[str, int]) -> None:
+        """Go on with a crawl that has come so far: take its seeds and its budgets from what it has found."""
+        self.found = found
+        self.left_out.update(left_out)
+        counts_hosts = self._bounds.counts_hosts
+        if not counts_hosts:
+            self._bounds.spend_pages(books.asked_for)
+        for request, moved, was_asked_for in books.trail(is_whole=counts_hosts):
+            if request.purpose is Purpose.SITEMAP:
+                self._sitemaps_of[urls.origin(request.url)] += 1
+                continue
+            if moved is not None:
+                if _is_seed(request):
+                    self._bounds.seed_moved(request.target, moved)
+                continue
+            if _is_seed(request):
+                self._reach_out(request)
+            else:
+                self._bounds.spend(request.url)
+            if was_asked_for and counts_hosts:
+                self._bounds.spend_page(request.url)
 
     def requests(self, harvest: Harvest, source: Request) -> Iterator[Request]:
         """Yield a request for each link that is new and within bounds."""
@@ -78,7 +103,7 @@ class Discovery:
             request = self._request(lead, found)
             if request is not None:
                 yield request
-        if harvest.left_out:
+        if harvest.left_out and self._frontier.is_new(f"too many links {page_url}"):  # else it was counted before
             self.found += harvest.left_out
             self.left_out["links a page"] += harvest.left_out
         yield from self._sitemaps(harvest.sitemaps, depth + 1, page_url)
@@ -153,10 +178,9 @@ class Discovery:
         that people type.
         """
         assert request.found is not None
-        is_seed = not request.found.depth and not request.found.source
         reason = (
             self._bounds.seed_moved(request.target, hop.target)
-            if is_seed
+            if _is_seed(request)
             else self._bounds.refusal(hop.target, request.found.depth)
         )
         if reason is not None:
@@ -165,7 +189,7 @@ class Discovery:
             return failed(page, Kind.REDIRECT, f"a redirect loop: back to {hop.target}")
         key = self.key(hop.target)
         is_respelt = hop.target != request.target and key == self.key(request.target)
-        return hop if is_respelt or self._frontier.is_new(key) else None
+        return hop if is_respelt or self._frontier.is_new(key, by=request) else None
 
     def key(self, url: str) -> str:
         """Return what `url` is known by in this crawl."""
@@ -180,3 +204,7 @@ class Discovery:
         """Hand over, once, what was left out since the last call."""
         told, self._told = self._told, []
         return told
+
+
+def _is_seed(request: Request) -> bool:
+    return request.found is not None and not request.found.depth and not request.found.source

@@ -7,23 +7,23 @@ Before the first page of a host its robots.txt is asked for, if it is to be kept
 that ended comes home through `settle` and is a redirect (goes to the head of its new host's queue), a retry
 (waits in a heap of its own), an answer for the scheduler itself, or an end (an outcome). In a crawl the links of a
 page become requests in their turn. Every URL offered ends in exactly one outcome, except duplicates and what a crawl
-left out, which are counted, and what `stop` left unreached.
+left out, which are counted, and what `stop` left unreached. With `Books` (a job) each end is noted as it comes, and
+what is open when the run ends, however it ends, is what the next one goes on with (`go_on`).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import heapq
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from cormorant import urls
-from cormorant.errors import BadURL
-from cormorant.interfaces import Entry, Frontier
+from cormorant.interfaces import Books, Entry, Frontier
 from cormorant.messages import (
     FINISHED,
     Done,
@@ -40,57 +40,24 @@ from cormorant.messages import (
     Request,
     Wait,
 )
-from cormorant.policies.breaker import Breaker
-from cormorant.policies.politeness import Politeness
 from cormorant.policies.redirects import Redirects
-from cormorant.policies.retries import Budget, Retries
-from cormorant.policies.robots import MOST_REDIRECTS, Robots
-from cormorant.policies.throttle import Throttle
+from cormorant.policies.retries import Budget
+from cormorant.policies.robots import MOST_REDIRECTS
 from cormorant.scheduler.discovery import Discovery
 from cormorant.scheduler.hosts import Host, Hosts
-from cormorant.scheduler.requests import (
-    address_request,
-    bad_line,
-    failure_of,
-    first_request,
-    refused,
-    with_conditions,
-    with_credentials,
-    with_validators,
-)
+from cormorant.scheduler.intake import Intake
+from cormorant.scheduler.requests import address_request, failure_of, refused, with_validators
 from cormorant.scheduler.robots import Gate
+from cormorant.scheduler.settings import FetchPolicies
 
 LOOK_AHEAD = 1_000_000  # requests waiting in the frontier at which no more is read: what one busy host may cost
 READ_AT_ONCE = 200  # most lines read in one `next`, so that reading ahead never stalls the pages under way
 REFUSED_AT_ONCE = 200  # most requests refused in one `next`, for the same reason
 JOB_SLACK_SECONDS = 1.0  # the transport ends a late hop, and knows what had come; the engine ends what comes after
 NOT_MODIFIED = 304
-END_OF_INPUT: Entry = ("", None)
 INPUT_PAUSE_SECONDS = 0.05  # how long to leave an input alone that has nothing yet
 
-Conditions = Callable[[str], Headers]
 _ROBOTS_REDIRECTS = Redirects(limit=MOST_REDIRECTS)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class FetchPolicies:
-    """The opinions a `FetchScheduler` asks, and what it puts on every request.
-
-    `robots` None: robots.txt is not asked for. `conditions` gives the headers that make a request for a URL
-    conditional (RFC 9110 13).
-    """
-
-    politeness: Politeness
-    retries: Retries
-    redirects: Redirects
-    seconds: float
-    headers: Headers
-    keep_duplicates: bool
-    breaker: Breaker = dataclasses.field(default_factory=Breaker)
-    throttle: Throttle | None = None
-    robots: Robots | None = None
-    robots_token: str = ""
-    conditions: Conditions | None = None
 
 
 class FetchScheduler:
@@ -104,8 +71,18 @@ class FetchScheduler:
         discovery: Discovery | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._entries, self._frontier = entries, frontier
+        self._frontier = frontier
         self._policies, self._discovery, self._draw = policies, discovery, draw
+        self._intake = Intake(
+            entries,
+            frontier,
+            discovery,
+            headers=policies.headers,
+            seconds=policies.seconds,
+            keep_duplicates=policies.keep_duplicates,
+            conditions=policies.conditions,
+        )
+        self._books: Books | None = None
         self._gate = Gate(policies.robots, policies.robots_token) if policies.robots is not None else None
         known_delay = self._gate.crawl_delay if self._gate is not None else None
         self._hosts = Hosts(
@@ -117,14 +94,18 @@ class FetchScheduler:
         self._ended: list[Outcome] = []
         self._tickets = itertools.count()
         self._order = itertools.count()
-        self._input_ended = self._stopped = False
-        self._offered = 0
-        self.duplicates = self.retried = self.redirected = self.services = 0
+        self._stopped = False
+        self.retried = self.redirected = self.services = 0
 
     @property
     def offered(self) -> int:
         """Lines read and URLs found so far."""
-        return self._offered + (self._discovery.found if self._discovery is not None else 0)
+        return self._intake.offered + (self._discovery.found if self._discovery is not None else 0)
+
+    @property
+    def duplicates(self) -> int:
+        """Lines left out because they were listed before."""
+        return self._intake.duplicates
 
     @property
     def left_out(self) -> Counter[str]:
@@ -144,12 +125,41 @@ class FetchScheduler:
     @property
     def input_ended(self) -> bool:
         """Whether the whole input was read."""
-        return self._input_ended
+        return self._intake.has_ended
 
     @property
     def in_flight(self) -> int:
         """How many jobs were started and have not come home."""
         return len(self._under_way)
+
+    # --- a run that goes on ---
+
+    def counters(self) -> dict[str, Any]:
+        """Return what was counted so far, as JSON values: for `go_on`."""
+        counters: dict[str, Any] = {name: getattr(self, name) for name in ("retried", "redirected", "services")}
+        counters |= self._intake.counters()
+        if self._discovery is not None:
+            counters |= {"found": self._discovery.found, "left_out": dict(self._discovery.left_out)}
+        return counters
+
+    def go_on(self, books: Books, counters: Mapping[str, Any], now: float, wall: float, is_first: bool = False) -> None:
+        """Go on where a run stopped, or begin one; before the first `next`. `books` are the frontier's.
+
+        Nobody is asked before the least gap has passed, for when they were asked last is not known; unless it
+        `is_first`: no run came before. `wall` is now in seconds since the epoch.
+        """
+        self._books = books
+        if not is_first:
+            self._hosts.go_on(now)
+        self._intake.go_on(books, counters)
+        for name in ("retried", "redirected", "services"):
+            setattr(self, name, counters.get(name, 0))
+        if self._discovery is not None:
+            self._discovery.go_on(books, counters.get("found", 0), counters.get("left_out", {}))
+        if self._gate is not None:
+            self._gate.go_on(books, now, wall)
+        for origin in books.hosts():
+            self._hosts.line_up(self._hosts.host(origin))
 
     # --- out ---
 
@@ -157,7 +167,7 @@ class FetchScheduler:
         """Say what to start, until when to wait, or that all is settled."""
         if self._stopped:
             return Wait() if self._under_way else FINISHED
-        if self._discovery is not None and not self._input_ended:
+        if self._discovery is not None and not self._intake.has_ended:
             return self._read_seeds(now)
         while self._later and self._later[0][0] <= now:
             self._resume(heapq.heappop(self._later)[2], now)
@@ -203,6 +213,7 @@ class FetchScheduler:
             self._refuse(request, *refusal)
             return None
         if self._discovery is not None and not self._discovery.may_start(request):
+            self._settle(request, None)
             return None
         return request
 
@@ -210,8 +221,9 @@ class FetchScheduler:
         return self._policies.headers if self._discovery is None else self._discovery.headers_for(origin)
 
     def _refuse(self, request: Request, kind: Kind, words: str, phase: str | None) -> None:
-        if request.purpose is Purpose.PAGE:
-            self._ended.append(refused(request, kind, words, phase))
+        outcome = refused(request, kind, words, phase) if request.purpose is Purpose.PAGE else None
+        self._settle(request, outcome)
+        if outcome is not None:
             self._look_for_sitemaps(request.target)
 
     def _start(self, host: Host, request: Request, now: float) -> Fetch:
@@ -237,7 +249,7 @@ class FetchScheduler:
             instants.append(self._later[0][0])
         if input_paused:
             instants.append(now + INPUT_PAUSE_SECONDS)
-        elif not self._input_ended and len(self._frontier) < LOOK_AHEAD:
+        elif not self._intake.has_ended and len(self._frontier) < LOOK_AHEAD:
             instants.append(now)  # the reading was cut short by READ_AT_ONCE
         if instants:
             return Wait(until=min(instants))
@@ -254,54 +266,34 @@ class FetchScheduler:
 
     def _read_ahead(self, now: float) -> bool:
         """Read lines until a host is ready; returns whether the input has nothing yet."""
-        if self._input_ended or len(self._frontier) >= LOOK_AHEAD:
+        if self._intake.has_ended or len(self._frontier) >= LOOK_AHEAD:
             return False
         for _ in range(READ_AT_ONCE):
             ready_at = self._hosts.next_at()
-            if (ready_at is not None and ready_at <= now) or self._input_ended:
+            if (ready_at is not None and ready_at <= now) or self._intake.has_ended:
                 return False
-            if self._is_input_paused():
+            self._read()
+            if self._intake.is_paused:
                 return True
         return False
 
     def _read_seeds(self, now: float) -> Fetch | Wait | Finished:
         """Read on in a crawl's input, of which everything is read before anything starts: it says how far to go."""
         for _ in range(READ_AT_ONCE):
-            if self._is_input_paused():
+            self._read()
+            if self._intake.is_paused:
                 return Wait(until=now + INPUT_PAUSE_SECONDS)
-            if self._input_ended:
+            if self._intake.has_ended:
                 return self.next(now)
         return Wait(until=now)
 
-    def _is_input_paused(self) -> bool:
-        """Read one line, or the end; returns whether there is nothing yet."""
-        entry = next(self._entries, END_OF_INPUT)
-        if entry is END_OF_INPUT:
-            self._input_ended = True
-        elif entry is not None:
-            self._offer(*entry)
-        return entry is None
-
-    def _offer(self, text: str, line: int | None) -> None:
-        self._offered += 1
-        headers = self._policies.headers
-        try:
-            request = first_request(text, line, headers, self._policies.seconds)
-        except BadURL as error:
-            self._ended.append(bad_line(text, line, str(error)))
-            return
-        key = urls.canonical(request.url) if self._discovery is None else self._discovery.key(request.url)
-        if not self._frontier.is_new(with_credentials(key, request, headers)) and not self._policies.keep_duplicates:
-            self.duplicates += 1
-            return
-        if self._policies.conditions is not None:
-            request = with_conditions(request, self._policies.conditions(request.url))
-        if self._discovery is not None:
-            seed = self._discovery.seed(request)
-            if seed is None:
-                return
-            request = seed
-        self._queue(request)
+    def _read(self) -> None:
+        """Read one line."""
+        taken = self._intake.next()
+        if isinstance(taken, Request):
+            self._queue(taken)
+        elif taken is not None:
+            self._ended.append(taken)
 
     def _queue(self, request: Request, first: bool = False) -> None:
         host = self._hosts.host(urls.origin(request.target))
@@ -353,8 +345,11 @@ class FetchScheduler:
     def _is_tried_again(self, request: Request, outcome: Outcome, now: float) -> bool:
         """Put a request aside for its next attempt, if it gets one."""
         wait_seconds = self._policies.retries.wait_seconds(outcome, self._draw())
-        if wait_seconds is None or self._stopped:
+        if wait_seconds is None:
             return False
+        if self._stopped:
+            self.retried += self._books is not None  # by the run that goes on with this one
+            return self._books is not None
         if outcome.kind is not Kind.LOCAL and not self._budget.spend():
             return False
         self.retried += 1
@@ -372,6 +367,9 @@ class FetchScheduler:
             heapq.heappush(self._later, (again_at, next(self._order), origin))
             return
         self.services += 1
+        answer = self._gate.answer(origin, outcome)
+        if self._books is not None and answer is not None:
+            self._books.keep_robots(answer)
         self._hosts.ask_slower(self._hosts.host(origin), self._gate.crawl_delay(origin), now)
         self._release(origin, now)
 
@@ -382,16 +380,29 @@ class FetchScheduler:
 
     def _end(self, request: Request, outcome: Outcome, harvest: Harvest | None) -> None:
         if request.purpose is Purpose.PAGE:
-            self._ended.append(with_validators(outcome, request) if outcome.status == NOT_MODIFIED else outcome)
+            self._settle(request, with_validators(outcome, request) if outcome.status == NOT_MODIFIED else outcome)
             self._look_for_sitemaps(request.target)
         else:
+            self._settle(request, None)
             self.services += 1
-        if harvest is not None and self._discovery is not None and not self._stopped:
+        if harvest is not None and self._discovery is not None and self._goes_on:
             self._queue_all(self._discovery.requests(harvest, request))
+
+    def _settle(self, request: Request, outcome: Outcome | None) -> None:
+        """Let a request end: in an outcome that is handed over, or in nothing."""
+        if self._books is not None:
+            self._books.settle(request, outcome)
+        if outcome is not None:
+            self._ended.append(outcome)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether what is found is fetched, by this run or by the one that goes on with it."""
+        return not self._stopped or self._books is not None
 
     def _look_for_sitemaps(self, url: str) -> None:
         """Ask for the sitemaps of a page's host, once; after the page, for a seed that has moved moves the scope."""
-        if self._discovery is None or not self._discovery.reads_sitemaps or self._stopped:
+        if self._discovery is None or not self._discovery.reads_sitemaps or not self._goes_on:
             return
         origin = urls.origin(url)
         self._queue_all(

@@ -98,9 +98,14 @@ class Hosts:
         self._ready: list[tuple[float, int, Group]] = []
         self._leaving: list[tuple[float, int, Group]] = []
         self._order = itertools.count()
+        self._went_on_at: float | None = None
 
     def __len__(self) -> int:
         return len(self._hosts)
+
+    def go_on(self, now: float) -> None:
+        """Leave every host alone for one gap from `now` on: nobody knows when it was asked last. Before the first."""
+        self._went_on_at = now
 
     def host(self, origin: str) -> Host:
         """Return the host, made when it is new."""
@@ -110,7 +115,7 @@ class Hosts:
             host = self._hosts[origin] = Host(origin, self._group(self._politeness.key(origin, address)))
             host.group.hosts += 1
             if self._known_delay is not None:
-                self.ask_slower(host, self._known_delay(origin))
+                self.ask_slower(host, self._known_delay(origin), self._went_on_at or 0.0)
         return host
 
     def _address_of(self, origin: str) -> str | None:
@@ -130,6 +135,8 @@ class Hosts:
             trust = self._breaker.fresh() if self._breaker else None
             pace = self._throttle.fresh() if self._throttle else None
             group = self._groups[key] = Group(key, trust, pace)
+            if self._went_on_at is not None:
+                group.next_at = self._went_on_at + self._politeness.gap(None, 0.0, self._draw())
         return group
 
     def found_at(self, host: Host, address: str) -> None:

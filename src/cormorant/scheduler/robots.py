@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
+from cormorant.content import robots
+from cormorant.interfaces import Books, RobotsAnswer
 from cormorant.messages import Headers, Kind, Outcome, Purpose, Request
 from cormorant.policies.robots import Robots, Verdict, robots_url
 
@@ -25,7 +27,6 @@ class Gate:
         self._known: dict[str, tuple[float, Verdict]] = {}  # of hosts with work
         self._kept: OrderedDict[str, tuple[float, Verdict]] = OrderedDict()  # of others
         self._tries: dict[str, int] = {}
-        self.read = 0
 
     def must_ask(self, origin: str, now: float) -> bool:
         """Tell whether the host's robots.txt has to be asked for before its next page."""
@@ -72,9 +73,27 @@ class Gate:
         if verdict.again_after_seconds is not None:
             verdict = self._robots.judge(outcome, max(tries, self._robots.tries))
         self._tries.pop(origin, None)
-        self.read += 1
         self._known[origin] = (now + verdict.keep_seconds, verdict)
         return None
+
+    def answer(self, origin: str, outcome: Outcome) -> RobotsAnswer | None:
+        """Return what a run that goes on with this one has to know of the host that was just heard.
+
+        None: nothing came, and whether anything does is to be asked again.
+        """
+        verdict = self._verdict(origin)
+        if verdict is None or verdict.refused is not None:
+            return None
+        url = outcome.final_url or outcome.url
+        file = outcome.body[: robots.MOST_BYTES] if verdict.file is not None else None
+        return RobotsAnswer(origin=origin, fetched_at=outcome.fetched_at or 0.0, url=url, file=file)
+
+    def go_on(self, books: Books, now: float, wall: float) -> None:
+        """Take in what hosts answered to earlier runs; `wall` is now in seconds since the epoch."""
+        for answer in books.robots(KNOWN_HOSTS, self._robots.cache_seconds):
+            until = now + self._robots.cache_seconds - (wall - answer.fetched_at)
+            file = None if answer.file is None else robots.read(answer.file, answer.url)
+            self._kept[answer.origin] = until, Verdict(file=file)
 
     def refusal(self, origin: str, url: str) -> tuple[Kind, str, str | None] | None:
         """Return how a page of a known host ends that we are kept from (kind, words and phase), or None.

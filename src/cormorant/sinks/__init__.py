@@ -62,6 +62,21 @@ def open_sink(
     return opened
 
 
+def make_room(target: str, format: str | None, overwrite: bool) -> None:
+    """Make sure that nothing stands where `target` goes; what does is removed with `overwrite`, else a UsageError.
+
+    For a job, which has to know that it may begin its output before the output is there.
+    """
+    if (format or format_of(target)) == "folder":
+        from cormorant.sinks.folder import make_ready
+
+        make_ready(target, overwrite)
+        return
+    from cormorant.sinks.naming import Naming
+
+    Naming(target).make_room(overwrite)
+
+
 def format_of(name: str) -> str:
     """Return the format that a target's name chooses. Raises UsageError when it chooses none."""
     if name == "-":

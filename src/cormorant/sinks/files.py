@@ -1,12 +1,16 @@
 """One file of an output that grows by whole pieces, even on a full disk. For the sinks that can be resumed.
 
 Laws: after an error the file ends where a piece ends; `length` counts only bytes that the operating system took; every
-error is an OutputError that names the file and the reason.
+error is an OutputError that names the file and the reason. As long as it is open no other run may write to it: it is
+locked (flock), and who comes later is refused before a byte is touched.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import hashlib
 import io
 import itertools
 import os
@@ -14,6 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cormorant.errors import OutputError, UsageError
+from cormorant.interfaces import Part
+
+TAIL_BYTES = 4096
 
 
 class OutputFile:
@@ -26,6 +33,14 @@ class OutputFile:
 
     def __repr__(self) -> str:
         return f"<OutputFile {self.path} of {self.length:,} bytes{', closed' if self._file.closed else ''}>"
+
+    @property
+    def tail(self) -> str:
+        """A digest of its last bytes. Raises OutputError."""
+        try:
+            return _tail(self._file.fileno(), self.length)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
 
     def append(self, pieces: Sequence[bytes]) -> None:
         """Write all pieces; when that fails half way, take back the piece that was cut, and raise OutputError."""
@@ -64,7 +79,11 @@ class OutputFile:
 def create(path: Path, overwrite: bool = False) -> OutputFile:
     """Make a file. Raises UsageError when there is one and `overwrite` is not set, OutputError when it cannot."""
     try:
-        return OutputFile(io.FileIO(path, "wb" if overwrite else "xb"), path)
+        file = _locked(
+            os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (0 if overwrite else os.O_EXCL), 0o666), path
+        )
+        file.truncate(0)
+        return OutputFile(file, path)
     except FileExistsError:
         raise exists(path) from None
     except FileNotFoundError:
@@ -73,20 +92,53 @@ def create(path: Path, overwrite: bool = False) -> OutputFile:
         raise cannot_write(path, error) from error
 
 
-def cut_back(path: Path, length: int) -> OutputFile:
-    """Open a file of an earlier run at its committed length. Raises OutputError when it does not hold that much."""
+def cut_back(part: Part, folder: Path) -> OutputFile:
+    """Open a file of an earlier run at its committed length.
+
+    Raises OutputError when it does not hold that much, or other bytes; UsageError when somebody else writes to it.
+    """
+    path, length = folder / part.name, part.length
     try:
-        file = io.FileIO(path, "r+b")
+        file = _locked(os.open(path, os.O_RDWR | os.O_CLOEXEC), path)
         found = file.seek(0, os.SEEK_END)
-        if found >= length:
+        is_ours = found >= length and part.tail in ("", _tail(file.fileno(), length))
+        if is_ours:
             file.truncate(file.seek(length))
             return OutputFile(file, path, length)
         file.close()
     except FileNotFoundError:
-        found = 0
+        raise changed(path, f"{length:,} bytes", "is not there") from None
     except OSError as error:
         raise cannot_write(path, error) from error
-    raise changed(path, f"{length:,} bytes", f"{found:,}")
+    raise changed(path, f"{length:,} bytes", f"holds {found:,}" if found < length else "holds others")
+
+
+def refuse_while_written(path: Path) -> None:
+    """Raise UsageError where another run writes to a file of ours, OutputError where it cannot be opened."""
+    try:
+        _locked(os.open(path, os.O_RDWR | os.O_CLOEXEC), path).close()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _locked(descriptor: int, path: Path) -> io.FileIO:
+    """Return the file that is open there, if no other run writes to it. Raises UsageError if one does."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UsageError(f"{path} is being written by another run; wait for its end, or name another output") from None
+    except OSError:
+        pass  # a file system without locks
+    return io.FileIO(descriptor, "r+b")
+
+
+def _tail(descriptor: int, length: int) -> str:
+    """Return a digest of the last bytes before `length`."""
+    begin = max(0, length - TAIL_BYTES)
+    return hashlib.blake2b(os.pread(descriptor, length - begin, begin), digest_size=8).hexdigest()
 
 
 def sync_path(path: Path) -> None:
@@ -111,7 +163,8 @@ def remove(path: Path) -> None:
 
 def cannot_write(path: object, error: Exception) -> OutputError:
     """Return the error that names the file and the reason."""
-    return OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}")
+    fix = "; make room" if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) else ""
+    return OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}{fix}")
 
 
 def exists(path: object) -> UsageError:
@@ -122,6 +175,6 @@ def exists(path: object) -> UsageError:
 def changed(path: object, committed: str, found: str) -> OutputError:
     """Return the error for an output that holds less than was committed."""
     return OutputError(
-        f"cannot go on with {path}: {committed} of it were committed and it holds {found}, so it was changed by "
+        f"cannot go on with {path}: {committed} of it were committed and it {found}, so it was changed by "
         "somebody else; put it back, or begin a new job with a new output"
     )

@@ -83,7 +83,7 @@ class Folder:
             raise UsageError(f"{path} is a folder, which has no parts; leave --rotate (rotate_bytes) out")
         self._root = Path(path)
         if resume is None:
-            _make_ready(path, overwrite)
+            make_ready(path, overwrite)
         self._index = Parts(self._root / INDEX, overwrite=overwrite, resume=resume)
         if resume is not None:
             folder_files.remove_orphans(self._root, INDEX)
@@ -109,7 +109,7 @@ class Folder:
         self._check()
         self._index.flush()
 
-    def sync(self, last: bool = False) -> Committed:
+    def sync(self, complete: bool = False) -> Committed:
         """Put the index and every body it names on stable storage, and say how much of the index there is."""
         self._check()
         committed = self._index.sync()
@@ -157,7 +157,7 @@ def read(path: str) -> Iterator[Outcome]:
             yield records.outcome(record, None if name is None else Path(path, name).read_bytes())
 
 
-def _make_ready(path: str | os.PathLike[str], overwrite: bool) -> None:
+def make_ready(path: str | os.PathLike[str], overwrite: bool) -> None:
     """Make the folder, or remove the pages of an earlier run if that is allowed."""
     root = Path(path)
     try:

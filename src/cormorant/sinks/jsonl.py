@@ -40,7 +40,7 @@ class JsonLines:
         """Hand everything written so far to the operating system."""
         self._file.flush()
 
-    def sync(self, last: bool = False) -> Committed:
+    def sync(self, complete: bool = False) -> Committed:
         """Put everything written so far on stable storage, and say what the output holds."""
         return sync(self._file)
 

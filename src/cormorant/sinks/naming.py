@@ -70,6 +70,8 @@ class Naming:
         if there and not overwrite:
             raise files.exists(there[0])
         for path in there:
+            files.refuse_while_written(path)
+        for path in there:
             if path != self.target:
                 files.remove(path)
 
@@ -92,5 +94,5 @@ def cut_back_sealed(folder: Path, parts: Iterable[Part]) -> list[Part]:
     """Cut the sealed ones among `parts` back to what was committed, and return them. Raises OutputError."""
     sealed = [part for part in parts if part.is_sealed]
     for part in sealed:
-        files.cut_back(folder / part.name, part.length).close()
+        files.cut_back(part, folder).close()
     return sealed

@@ -74,15 +74,13 @@ class Parquet:
         if not self._closed:
             self._check()
 
-    def sync(self, last: bool = False) -> Committed | None:
-        """Seal the part when it has grown to its size, or when it is the `last`; None where it is kept open."""
+    def sync(self, complete: bool = False) -> Committed | None:
+        """Seal the part when it has grown to its size, or is to be `complete`; None where it is kept open."""
         self._check()
         self._ends_at_sync = True
-        if self._count and not (last or self._is_grown):
+        if self._count and not (complete or self._is_grown):
             return None
-        if last:
-            self._finish()
-        elif self._count:
+        if self._count:
             self._seal()
         self._wait()
         return Committed(tuple(self._sealed))

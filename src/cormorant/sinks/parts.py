@@ -104,7 +104,7 @@ class Parts:
             if not self._is_folder_synced:
                 files.sync_path(self._naming.folder)
                 self._is_folder_synced = True
-        return Committed((*self._sealed, Part(self._file.path.name, self._file.length, False)))
+        return Committed((*self._sealed, Part(self._file.path.name, self._file.length, False, self._file.tail)))
 
     def close(self) -> None:
         """Flush and close. Safe to call twice."""
@@ -166,7 +166,7 @@ class Parts:
         for part in resume.parts:
             if not part.is_sealed:
                 self._number = self._naming.number(part.name)
-                file = files.cut_back(self._naming.folder / part.name, part.length)
+                file = files.cut_back(part, self._naming.folder)
                 self._begin_part(file)
                 return file
         return self._open(self._naming.next_number(resume))
@@ -188,7 +188,7 @@ class Parts:
         self._unsynced.append(self._file)  # open still: a closed file may forget what could not be written
         if len(self._unsynced) > MOST_UNSYNCED:
             self._let_go()
-        self._sealed.append(Part(self._file.path.name, self._file.length, True))
+        self._sealed.append(Part(self._file.path.name, self._file.length, True, self._file.tail))
         self._file = self._open(self._number + 1)
 
     def _let_go(self) -> None:

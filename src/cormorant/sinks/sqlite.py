@@ -80,7 +80,7 @@ class Sqlite:
             with self._told():
                 self._behind.do(self._insert, group)
 
-    def sync(self, last: bool = False) -> Committed:
+    def sync(self, complete: bool = False) -> Committed:
         """Commit everything written so far and wait until it is on stable storage."""
         self._check()
         self._finish()
@@ -200,7 +200,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _cut_back(path: Path, length: int) -> sqlite3.Connection:
     """Open the database of an earlier run with its first `length` rows. Raises OutputError when it has fewer."""
     if not path.exists():
-        raise files.changed(path, f"{length:,} rows", "none")
+        raise files.changed(path, f"{length:,} rows", "holds none")
     database = _connect(path)
     with database:
         database.execute("CREATE TABLE IF NOT EXISTS " + _TABLE.removeprefix("CREATE TABLE "))
@@ -208,5 +208,5 @@ def _cut_back(path: Path, length: int) -> sqlite3.Connection:
         (found,) = database.execute("SELECT count(*) FROM outcomes").fetchone()
     if found < length:
         database.close()
-        raise files.changed(path, f"{length:,} rows", f"{found:,}")
+        raise files.changed(path, f"{length:,} rows", f"holds {found:,}")
     return database

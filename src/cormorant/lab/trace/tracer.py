@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from cormorant import api
+from cormorant import opening
 from cormorant.engines import is_async
 from cormorant.interfaces import Entry, Transports, Work
 from cormorant.lab.observing import JobTimes
@@ -205,7 +205,7 @@ def record(entries: Iterable[Entry | None], options: Options, transports: Transp
     A KeyboardInterrupt ends the run; what was heard by then is returned.
     """
     tracer = Tracer(options.engine)
-    worker = api.open_fetch(entries, options, transports=transports).observe(tracer)
+    worker = opening.open_fetch(entries, options, transports=transports).observe(tracer)
     _import_engine(options.engine)
     began = time.monotonic()
     try:
