@@ -488,7 +488,7 @@ def test_what_failed_is_tried_again(cormorant, rude, here):
     last = {one.line: str(one.kind or one.status) for one in read(cormorant, "out.jsonl")}
     assert last == {1: "200", 2: "200", 3: "503", 4: "timeout", 5: "bad_url"}
     assert len(read(cormorant, "out.jsonl")) == 8
-    assert here("job", "job", "--retry", "connect")[1].startswith("0 wait again\n")
+    assert here("job", "job", "--retry", "connect")[1] == "nothing to try again\n"
     code, _, err = here("job", "job", "--retry", "http_error,late")
     assert code == 2
     assert "'late' cannot be tried again; give some of http_error, dns, connect, tls, timeout," in err
