@@ -127,6 +127,7 @@ class Tally:
         return {
             "runs": len(self.runs),
             "kills": self.kills,
+            "asked_before": sum(run.asked for run in self.runs[:-1]),
             "disturbed": dict(collections.Counter(run.how for run in self.runs if run.how)),
             "exit_codes": dict(collections.Counter(str(run.code) for run in self.runs)),
             "seconds": self.seconds,
@@ -192,7 +193,7 @@ def one_run(
     The seconds begin `once` something holds of the process. `first` is called before it is disturbed. One that loses a
     child goes on for up to `more` seconds. Whatever is left is killed then, and its code is None.
     """
-    run, logged = Run(time.monotonic_ns()), size_of(folder / LOG)
+    run, has_asked = Run(time.monotonic_ns()), asks(folder / LOG)
     with (folder / "stderr.log").open("ab") as errors:
         process = subprocess.Popen(
             command,
@@ -218,7 +219,7 @@ def one_run(
                 os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         wait_until_gone(process.pid)
-    run.asked = size_of(folder / LOG) > logged
+    run.asked = has_asked(process.pid)
     return run
 
 
@@ -230,9 +231,17 @@ def wait_for(condition: Condition, process: subprocess.Popen[bytes]) -> None:
 
 
 def asks(log: Path) -> Condition:
-    """Return what holds of a process as soon as something was asked for."""
+    """Return what holds of a process as soon as something was asked for: answers to a run before do not count."""
     size = size_of(log)
-    return lambda pid: size_of(log) > size
+
+    def has_asked(_: int) -> bool:
+        if size_of(log) == size:
+            return False
+        with log.open("rb") as file:
+            file.seek(size)
+            return any(line.count(b" ") == 1 for line in file)
+
+    return has_asked
 
 
 def has_children(count: int) -> Condition:

@@ -228,6 +228,6 @@ def test_a_power_cut_loses_nothing(tmp_path: Path) -> None:
 def cut_twice(format: str, folder: Path) -> list[str]:
     folder.mkdir()
     rotation = ["--rotate", "20K"] if format == "parquet" else []
-    words = [*STEADY, *AFTER_A_COMMIT, "--rounds", "2", "--pages", "1100", "--format", format, *rotation]
+    words = [*STEADY, *AFTER_A_COMMIT, "--rounds", "2", "--pages", "1300", "--format", format, *rotation]
     tally = cut_over_and_over(folder, words_of(words), random.Random(8))
     return tally.faults if tally.kills == 2 else [f"cut {tally.kills} times"]

@@ -65,12 +65,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         total = sum(one.bytes for one in facts)
         read = sum(one.bytes for one in facts[: position.source]) + position.offset
         share = read / total if read and total else None
-        return msgspec.structs.replace(
-            self,
-            is_list_read=is_read and not position.is_broken,
-            list_share=share,
-            unread=None if share is None else round(position.handed / share) - position.handed,
-        )
+        if is_read and not position.is_broken:
+            return msgspec.structs.replace(self, is_list_read=True, list_share=1.0, unread=0)
+        unread = None if share is None else round(position.handed / share) - position.handed
+        return msgspec.structs.replace(self, list_share=share, unread=unread)
 
 
 def state_of(tally: Mapping[str, int], left: int, seconds: float, hosts: tuple[HostState, ...] = ()) -> State:
