@@ -24,6 +24,8 @@ from kill_loop import Trial, words_of
 from killing import ENGINE_LOST, KILLED, NOT_WRITTEN, PATIENCE_SECONDS, SERVER, Run, Tally, has_children, one_run
 from power_cut import cut_over_and_over
 
+pytestmark = pytest.mark.timeout(600)  # a busy machine takes its time
+
 SRC = Path(__file__).parents[2] / "src"
 STEADY = ("--pages", "700", "--delay", "0.05", "--starting", "0")  # two seconds: long enough for a commit
 AFTER_A_COMMIT = ("--shortest", "1.15", "--longest", "1.6")

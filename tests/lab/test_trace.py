@@ -354,7 +354,8 @@ def test_many_at_once_are_answered_when_their_sockets_were_readable(rude, engine
     for job in trace.jobs:
         readable = [event for event in trace.of(job.job) if event.what is What.READY and "readable" in event.detail]
         answered = next(event for event in trace.of(job.job) if event.detail == "first_byte")
-        assert readable[0].at <= answered.at <= first(trace, job.job, What.DELIVERED).at
+        # libcurl's clock and ours are read one after the other: on a busy machine something comes between
+        assert readable[0].at - 0.01 <= answered.at <= first(trace, job.job, What.DELIVERED).at
         assert answered.at - (answered.seconds or 0.0) <= readable[0].at  # it was asked before
     assert _most_at_once(trace) == MANY
 
