@@ -71,6 +71,13 @@ def test_without_an_output_what_was_handed_over_counts(urls: list[str], job: str
     assert Counter([*first, *rest]) == Counter(urls)
 
 
+def test_an_output_may_be_a_path(urls: list[str], job: str, output: str) -> None:
+    words: Any = {"job": job, "output": Path(output)}
+    some(cormorant.fetch(urls, **words), 3)
+    some(cormorant.fetch(urls, **words), 99)
+    assert kept(output) == sorted(urls)
+
+
 def test_who_dies_in_the_loop_goes_on(urls: list[str], job: str, output: str) -> None:
     def die() -> None:
         for number, _ in enumerate(cormorant.fetch(urls, job=job, output=output)):

@@ -46,7 +46,7 @@ def fetch(
     only if it changed, and a page that did not is `unchanged` (status 304, nothing to parse). Options are the fields of
     `cormorant.Options`. A text that is no URL gives a Failure of kind bad_url. Closing the generator stops the work
     behind it. `job` is a folder that remembers the run: after a crash, or a `break`, the same call with the same list
-    goes on, and each URL is in `output` once (without one, what was not asked for the next outcome may come again).
+    goes on, and each URL is in `output` once (without one, what was handed over just before a kill comes again).
     Raises UsageError for a wrong option, MissingPackage for an engine that is not installed.
     """
     worker = _fetch_worker(urls, parse, _Out(output, format, overwrite), since, job, options)
@@ -225,7 +225,7 @@ def _kept(
     from cormorant.listed import Listed
 
     _check_texts(texts)
-    target = out.target if out.target is None else os.path.join(os.path.abspath(out.target), "")[:-1]
+    target = None if out.target is None else os.path.abspath(out.target)
     if since is not None:
         words["since"] = os.path.abspath(since)
     words |= {"output": target, "format": out.format, "parse": None if parse is None else _name_of(parse)}

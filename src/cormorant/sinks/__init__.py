@@ -62,12 +62,12 @@ def open_sink(
     return opened
 
 
-def make_room(target: str, format: str | None, overwrite: bool) -> None:
+def make_room(target: str | os.PathLike[str], format: str | None, overwrite: bool) -> None:
     """Make sure that nothing stands where `target` goes; what does is removed with `overwrite`, else a UsageError.
 
     For a job, which has to know that it may begin its output before the output is there.
     """
-    if (format or format_of(target)) == "folder":
+    if (format or format_of(os.fspath(target))) == "folder":
         from cormorant.sinks.folder import make_ready
 
         make_ready(target, overwrite)
