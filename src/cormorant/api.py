@@ -15,6 +15,8 @@ from typing_extensions import Unpack
 
 from cormorant import fetching
 from cormorant.errors import UsageError
+from cormorant.fleet.wanted import Wanted
+from cormorant.frontier.job_lists import Position
 from cormorant.interfaces import DurableSink, Entry
 from cormorant.listed import as_line
 from cormorant.messages import Outcome, Result
@@ -24,7 +26,10 @@ from cormorant.policies.scope import Scope
 from cormorant.worker import Report, Worker
 
 if TYPE_CHECKING:
+    from cormorant.fleet.driver import Fleet
     from cormorant.jobs import Job
+
+ALONE = Wanted()
 
 
 def fetch(
@@ -36,6 +41,11 @@ def fetch(
     overwrite: bool = False,
     since: str | None = None,
     job: str | None = None,
+    workers: int | None = None,
+    shards: int | None = None,
+    split: str = "domain",
+    cluster: str | None = None,
+    merge: bool = False,
     **options: Unpack[OptionWords],
 ) -> Generator[Outcome, None, None]:
     """Fetch many URLs; yield a Page or a Failure for each, the moment it is back.
@@ -47,10 +57,14 @@ def fetch(
     `cormorant.Options`. A text that is no URL gives a Failure of kind bad_url. Closing the generator stops the work
     behind it. `job` is a folder that remembers the run: after a crash, or a `break`, the same call with the same list
     goes on, and each URL is in `output` once (without one, what was handed over just before a kill comes again).
+    `workers` processes share the list, each with the engine, and hosts of its own; what they write goes to `shards`
+    parts beside `output` (`merge` puts them together at the end), and `cormorant.read` reads them all. `split` is what
+    stays with one worker: domain, host, or url. `cluster` is the address of Ray, or local. As with every program that
+    starts processes, the script's main part needs its `if __name__ == "__main__":`.
     Raises UsageError for a wrong option, MissingPackage for an engine that is not installed.
     """
-    worker = _fetch_worker(urls, parse, _Out(output, format, overwrite), since, job, options)
-    return worker.run()
+    wanted = Wanted(workers=workers, shards=shards, split=split, cluster=cluster)
+    return _fetch_worker(urls, parse, _Out(output, format, overwrite, merge), since, job, options, wanted).run()
 
 
 def afetch(
@@ -70,7 +84,7 @@ def afetch(
     """
     if options.setdefault("engine", "asyncio") != "asyncio":
         raise UsageError(f"afetch runs on your event loop: engine 'asyncio' only, not {options['engine']!r}; use fetch")
-    return _fetch_worker(urls, parse, _Out(output, format, overwrite), since, job, options).arun()
+    return _alone(_fetch_worker(urls, parse, _Out(output, format, overwrite), since, job, options), job).arun()
 
 
 def crawl(
@@ -82,6 +96,10 @@ def crawl(
     overwrite: bool = False,
     report_skipped: Report | None = None,
     job: str | None = None,
+    workers: int | None = None,
+    shards: int | None = None,
+    cluster: str | None = None,
+    merge: bool = False,
     **words: Unpack[CrawlWords],
 ) -> Generator[Outcome, None, None]:
     """Fetch the seeds, and what their pages link to; yield a Page or a Failure for each, the moment it is back.
@@ -93,10 +111,11 @@ def crawl(
     `nofollow` and keeps no `noindex`. `drop_tracking` takes URLs that differ in tracking parameters alone for one.
     `report_skipped(list)` is called with what was seen and left out (`url`, `reason`, `source`, `depth`). The other
     options are the fields of `cormorant.Options`, politer than for `fetch`: one page at a time to a host, 1 s apart,
-    robots.txt kept to, 2 retries. How a page was found is its `found`. `job` as for `fetch`. Raises UsageError for a
-    wrong option.
+    robots.txt kept to, 2 retries. How a page was found is its `found`. `job`, `workers`, `shards`, `cluster` and
+    `merge` as for `fetch`. Raises UsageError for a wrong option.
     """
-    return _crawl_worker(seeds, parse, _Out(output, format, overwrite), report_skipped, job, words).run()
+    wanted = Wanted(workers=workers, shards=shards, cluster=cluster)
+    return _crawl_worker(seeds, parse, _Out(output, format, overwrite, merge), report_skipped, job, words, wanted).run()
 
 
 def acrawl(
@@ -117,7 +136,7 @@ def acrawl(
     words.setdefault("engine", "asyncio")
     if words["engine"] != "asyncio":
         raise UsageError(f"acrawl runs on your event loop: engine 'asyncio' only, not {words['engine']!r}; use crawl")
-    return _crawl_worker(seeds, parse, _Out(output, format, overwrite), report_skipped, job, words).arun()
+    return _alone(_crawl_worker(seeds, parse, _Out(output, format, overwrite), report_skipped, job, words), job).arun()
 
 
 def map(
@@ -156,20 +175,26 @@ class _Out:
     target: str | None
     format: str | None
     overwrite: bool
+    merge: bool = False
 
-    def open(self, since: str | None, job: Job | None) -> DurableSink | None:
+    def check(self, since: str | None) -> None:
+        """Raise UsageError when it is the file of the earlier run."""
         target = self.target
-        if target is None:
-            return None
-        if since is not None and os.path.exists(target) and os.path.samefile(target, since):
+        if target is None or since is None:
+            return
+        if os.path.exists(target) and os.path.samefile(target, since):
             raise UsageError(
                 f"{target!r} is both since and output, and unchanged pages have no body; name another output"
             )
+
+    def open(self, job: Job | None) -> DurableSink | None:
+        if self.target is None:
+            return None
         from cormorant import sinks
 
         if job is None:
-            return sinks.open_sink(target, self.format, self.overwrite)
-        return job.open_output(target, self.format, self.overwrite)
+            return sinks.open_sink(self.target, self.format, self.overwrite)
+        return job.open_output(self.target, self.format, self.overwrite)
 
 
 def _fetch_worker(
@@ -179,16 +204,18 @@ def _fetch_worker(
     since: str | None,
     job: str | None,
     options: Mapping[str, Any],
-) -> Worker:
+    wanted: Wanted = ALONE,
+) -> Worker | Fleet:
     chosen = Options.of(options)
-    if job is None:
-        return open_fetch(_entries(urls), chosen, parse, since=since).save_to(out.open(since, None))
+    out.check(since)
+
+    def build(kept: Job | None, entries: Any, of_workers: Wanted) -> Worker | Fleet:
+        if of_workers.is_fleet:
+            return _fleet(entries, options, of_workers, out, kept, is_crawl=False, parse=parse, since=since)
+        return open_fetch(entries, chosen, parse, since=since, job=kept).save_to(out.open(kept))
+
     words = {"command": "cormorant.fetch", "since": since} | dict(options)
-
-    def build(kept: Job, entries: Positioned) -> Worker:
-        return open_fetch(entries, chosen, parse, since=since, job=kept)
-
-    return _kept(job, words, parse, urls, out, since, build)
+    return _built(build, urls, job, words, parse, out, wanted)
 
 
 def _crawl_worker(
@@ -198,41 +225,67 @@ def _crawl_worker(
     report_skipped: Report | None,
     job: str | None,
     words: Mapping[str, Any],
-) -> Worker:
-    if job is None:
-        worker = open_crawl(_entries(seeds), words, parse).save_to(out.open(None, None))
-    else:
+    wanted: Wanted = ALONE,
+) -> Worker | Fleet:
+    def build(kept: Job | None, entries: Any, of_workers: Wanted) -> Worker | Fleet:
+        if of_workers.is_fleet:
+            if report_skipped is not None:
+                raise UsageError("report_skipped is told by one worker: leave workers and cluster out, or it")
+            return _fleet(entries, words, of_workers, out, kept, is_crawl=True, parse=parse)
+        worker = open_crawl(entries, words, parse, job=kept).save_to(out.open(kept))
+        return worker if report_skipped is None else worker.report_to(report_skipped)
 
-        def build(kept: Job, entries: Positioned) -> Worker:
-            return open_crawl(entries, words, parse, job=kept)
-
-        said = {"command": "cormorant.crawl", "scope": Scope().reach} | dict(words)
-        worker = _kept(job, said, parse, seeds, out, None, build)
-    return worker if report_skipped is None else worker.report_to(report_skipped)
+    said = {"command": "cormorant.crawl", "scope": Scope().reach} | dict(words)
+    return _built(build, seeds, job, said, parse, out, wanted)
 
 
-def _kept(
-    folder: str,
+def _alone(worker: Worker | Fleet, job: str | None) -> Worker:
+    """Return a worker that runs in the caller's loop. Raises UsageError for the job of a fleet."""
+    if isinstance(worker, Worker):
+        return worker
+    raise UsageError(
+        f"job {job} was begun with workers, which do not run on your event loop: go on with fetch or crawl"
+    )
+
+
+def _fleet(
+    entries: Positioned, words: Mapping[str, Any], wanted: Wanted, out: _Out, job: Job | None, **rest: Any
+) -> Fleet:
+    from cormorant.fleet.launch import open_fleet
+    from cormorant.fleet.wanted import Output
+
+    output = Output(target=out.target, format=out.format, overwrite=out.overwrite, merges=out.merge)
+    return open_fleet(entries, words, wanted, output, streams=True, job=job, **rest)
+
+
+def _built(
+    build: Callable[[Job | None, Any, Wanted], Worker | Fleet],
+    texts: Iterable[str],
+    folder: str | None,
     words: dict[str, Any],
     parse: fetching.Parse | None,
-    texts: Iterable[str],
     out: _Out,
-    since: str | None,
-    build: Callable[[Job, Positioned], Worker],
-) -> Worker:
-    """Build a worker whose run is remembered in `folder`."""
-    from cormorant.jobs import Job
+    wanted: Wanted,
+) -> Worker | Fleet:
+    """Build what runs over `texts`; what is remembered in `folder` goes on there."""
     from cormorant.listed import Listed
+
+    if folder is None:
+        if not wanted.is_fleet:
+            return build(None, _entries(texts), wanted)
+        _check_texts(texts)
+        return build(None, Listed(texts, Position()), wanted)
+    from cormorant.jobs import Job
 
     _check_texts(texts)
     target = None if out.target is None else os.path.abspath(out.target)
-    if since is not None:
-        words["since"] = os.path.abspath(since)
+    if words.get("since") is not None:
+        words["since"] = os.path.abspath(words["since"])
     words |= {"output": target, "format": out.format, "parse": None if parse is None else _name_of(parse)}
+    words |= {"shards": wanted.shards, "split": wanted.split if wanted.is_fleet else None}
     job = Job.open(folder, words)
     try:
-        worker = build(job, Listed(texts, job.position))
-        return worker.save_to(out.open(since, job))
+        return build(job, Listed(texts, job.position), wanted.going_on(job))
     except BaseException:
         job.close()
         raise

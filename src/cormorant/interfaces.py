@@ -5,12 +5,13 @@ Obligations come first in each docstring: who may call, from which thread, for h
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from cormorant.messages import Done, Fetch, Finished, LeftOut, Outcome, Request, Wait
+from cormorant.messages import Done, Fetch, Finished, HandedOver, LeftOut, Outcome, Request, Wait
 
 Trace: TypeAlias = tuple[Request, str | None, bool]
 """A request that was found, None, and whether it was asked for; or one that has ended and where it was redirected."""
@@ -299,6 +300,14 @@ class Books(Protocol):
         """Return, once, the lines that are no URL and whose outcomes were not committed: they were offered before."""
         ...
 
+    def settle_guest(self, request: Request, outcome: Outcome) -> None:
+        """Note the outcome of a request that another share began, and that nothing more is asked for."""
+        ...
+
+    def guests_again(self) -> list[Request]:
+        """Return, once, the requests of that kind whose outcomes (`ending`) were not committed."""
+        ...
+
     @property
     def asked_for(self) -> int:
         """How many pages were asked for, and have ended."""
@@ -306,6 +315,18 @@ class Books(Protocol):
 
     def trail(self, is_whole: bool = False) -> Iterator[Trace]:
         """Yield what a crawl has found so far, in that order: all, or what its bounds count apart from pages."""
+        ...
+
+
+class Neighbours(Protocol):
+    """The other shares of a fleet, as the scheduler of one share sees them."""
+
+    def owns(self, url: str) -> bool:
+        """Return whether the host of `url` is this share's own."""
+        ...
+
+    def hand_over(self, item: HandedOver) -> None:
+        """Have an item travel to the share that owns its host, with the commit that keeps what led to it."""
         ...
 
 
@@ -402,3 +423,67 @@ class DurableSink(Sink, Protocol):
 
 
 Work: TypeAlias = Callable[[Any], Any] | Callable[[Any], Awaitable[Any]]
+
+
+class Post(Protocol):
+    """A worker's way to its driver and back. `send` may be called from any thread, `receive` from one."""
+
+    heard_at: float
+    """When the driver was heard last (monotonic)."""
+
+    def send(self, message: bytes) -> None:
+        """Send a message; waits while the driver does not read."""
+        ...
+
+    def receive(self, seconds: float) -> list[bytes]:
+        """Return what has come, in order; when nothing has, wait at most so long."""
+        ...
+
+
+class Member(Protocol):
+    """One worker of a fleet, as its driver sees it. Used from one thread, and never waits for long."""
+
+    number: int
+    marks: Path
+    """Where its `fleet.marks` lie."""
+
+    def send(self, message: bytes) -> None:
+        """Send a message; one that is dead gets none."""
+        ...
+
+    def receive(self) -> list[bytes]:
+        """Return what has come, in order, all that was sent before a death."""
+        ...
+
+    @property
+    def death(self) -> str | None:
+        """What it died of, in words, once all that it sent was received; None: it lives."""
+        ...
+
+    @property
+    def is_crash(self) -> bool:
+        """Whether nobody killed it from outside, as far as is known."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once. Safe to call twice."""
+        ...
+
+
+class Cluster(Protocol):
+    """Where workers are started: on this machine, or on many."""
+
+    is_leased: bool
+    """Whether a worker may live on unseen: then it gives up its shards by itself when it hears no driver."""
+
+    def start(self, number: int, told: bytes, marks: Path) -> Member:
+        """Start a worker that runs `fleet.member.run` with `told`. Raises EngineLost when none can be started."""
+        ...
+
+    def wait(self, members: Sequence[Member], seconds: float) -> None:
+        """Wait until one of them has said something or died, at most so long."""
+        ...
+
+    def close(self) -> None:
+        """Leave nothing behind. Safe to call twice."""
+        ...

@@ -2,6 +2,7 @@
 
     JOB/journal.sqlite   what was found and what ended, the output's committed lengths, options, counters
     JOB/lock             who runs it now; gone when nobody does
+    JOB/shards/0003/     of a fleet's job: the same for each shard; its own journal then knows the list alone
     JOB/progress.json    how the run stands, at most a second old, for those who look on; gone when nobody runs it
 
 Laws: one run at a time; what decides which pages are fetched and where they go cannot change from run to run, how they
@@ -27,7 +28,7 @@ from cormorant.frontier.job_ends import ENDS, OK, OPEN, SERVICE
 from cormorant.frontier.job_lists import ListFacts, Position, check_unchanged
 from cormorant.frontier.job_lock import Lock, Locked
 from cormorant.frontier.job_state import SECONDS, State, read_state, reopen, state_of
-from cormorant.frontier.job_store import FILE, Store
+from cormorant.frontier.job_store import FILE, Mail, Store
 from cormorant.frontier.journal import POSITION, Journal
 from cormorant.interfaces import Committed, DurableSink
 from cormorant.messages import Headers
@@ -36,12 +37,17 @@ PROGRESS = "progress.json"
 PROGRESS_SECONDS = 1.0
 OPTIONS, LISTS = "options", "lists"  # names in the book
 REPORT = "report_skipped"  # an option, and what is committed of its file
+FINISHED = "finished"  # of a fleet's job: all shards are done
+MERGED = "merged"  # ... and their parts are one output
+DEALT = "dealt"  # of a fleet's job: how many lines each shard was given, up to the position
 SCHEDULER, INPUT_ENDED = "scheduler", "input_ended"  # what the scheduler counted, and one of it
 
 # What cannot change, and what would be wrong if it did.
 _LIST = "the job remembers by their place which lines were read"
 _OUTPUT = "the job knows what it has written there, and nothing of the other"
 _CHOICE = "what was left out or taken in by it before would stay so"
+_SHARDS = "the job was cut so when it began, and each shard has its own journal"
+CUT = ("shards", "split")  # as before where they are not said again
 FIXED = {
     "command": "it is another kind of run",
     "urls": _LIST,
@@ -51,6 +57,8 @@ FIXED = {
     "output": _OUTPUT,
     "format": _OUTPUT,
     "report_skipped": _OUTPUT,
+    "shards": _SHARDS,
+    "split": _SHARDS,
     "parse": "the records written so far hold what the other one returned",
     **dict.fromkeys(("since", "scope", "depth", "max_pages", "max_pages_per_host", "include", "exclude"), _CHOICE),
     **dict.fromkeys(("sitemaps", "obey_meta", "drop_tracking"), _CHOICE),
@@ -71,7 +79,7 @@ class Job:
         self._told_at = -PROGRESS_SECONDS
         self._to_remember: dict[str, Any] = {}
         self._is_closed = False
-        self.is_new = not store.last_row()
+        self.is_new = not store.last_row() and store.value(DEALT) is None
         self.options: dict[str, Any] = store.value(OPTIONS, {})
         self.is_first = not self.options
         self.killed_before = None if lock.before is None else str(lock.before)
@@ -84,14 +92,17 @@ class Job:
         lists: Sequence[str] = (),
         *,
         accept_changed_list: bool = False,
+        is_lasting: bool = True,
     ) -> Job:
         """Begin a job in `folder`, or go on with it. `options` are JSON values by their words.
+
+        One that is not `is_lasting` outlives its process, and no power cut: it waits for no disk.
 
         Raises UsageError when another run has it (`Locked`), when an option of `FIXED` or a list has changed, or when
         the folder holds something else; OutputError when it cannot be written.
         """
         facts = [ListFacts.of(name) for name in lists]
-        job = cls._held(Path(folder))
+        job = cls._held(Path(folder), is_lasting=is_lasting)
         try:
             job._take(options, facts, accept_changed_list)
         except BaseException:
@@ -116,12 +127,13 @@ class Job:
     @classmethod
     def look(cls, folder: str | os.PathLike[str]) -> State:
         """Return how a job stands, also while another process runs it. Raises UsageError where there is none."""
+        parts = [cls.look(shard) for shard in shard_folders(Path(folder))]
         try:
             job = cls._existing(Path(folder), is_brief=True)
         except Locked as locked:
-            return _told(Path(folder), locked)
+            return _told(Path(folder), locked).with_shards(parts)
         try:
-            return job._reading(read_state(job._store))
+            return job._reading(read_state(job._store)).with_shards(parts)
         finally:
             job.close()
 
@@ -136,7 +148,11 @@ class Job:
                 raise UsageError(f"{kind!r} cannot be tried again; give some of {', '.join(RETRIED)}")
         job = cls._existing(Path(folder))
         try:
-            return reopen(job._store, kinds)
+            if job.is_merged:
+                raise UsageError(f"job {folder} is done and its parts were merged; begin another for what failed")
+            job.remember({FINISHED: False})
+            count = reopen(job._store, kinds)
+            return sum((cls.retry(shard, kinds) for shard in shard_folders(Path(folder))), count)
         finally:
             job.close()
 
@@ -147,12 +163,13 @@ class Job:
         return cls._held(folder, is_brief)
 
     @classmethod
-    def _held(cls, folder: Path, is_brief: bool = False) -> Job:
+    def _held(cls, folder: Path, is_brief: bool = False, is_lasting: bool = True) -> Job:
         job_folder.make(folder)
         lock = Lock(folder, is_brief)
         try:
-            job = cls(folder, lock, Store(folder))
-            job_folder.sync(folder)
+            job = cls(folder, lock, Store(folder, is_lasting))
+            if is_lasting:
+                job_folder.sync(folder)
         except BaseException:
             lock.release()
             raise
@@ -165,6 +182,7 @@ class Job:
         """Take the options of this run, and remember them; of one that goes on with its first commit."""
         now: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(dict(options), enc_hook=str))
         before, self.options = self.options, now
+        now |= {word: before[word] for word in CUT if now.get(word) is None and word in before}
         if not self.is_new:
             _check_options(self.folder, before, now)
             if not accept_changed_list:
@@ -191,7 +209,30 @@ class Job:
     def is_done(self) -> bool:
         """Whether the last run has left nothing to fetch."""
         is_read = bool(self.counters(SCHEDULER).get(INPUT_ENDED, False)) and not self.position.is_broken
+        if self.options.get("shards") is not None:
+            return is_read and self._store.value(FINISHED, False)
         return is_read and self.journal is not None and not self.journal.left
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether it is a fleet's job that is done, and whose parts were put together."""
+        return bool(self._store.value(MERGED, False))
+
+    def cut(self, shards: int) -> None:
+        """Make it the job of a fleet, with so many shards. Raises UsageError for one that was begun by one worker."""
+        if self.options.get("shards") is None:
+            if not self.is_new:
+                raise UsageError(
+                    f"job {self.folder} was begun by one worker, and its journal cannot be cut: leave workers (-w, "
+                    "--cluster) out, or begin another job folder with them"
+                )
+            self.options["shards"] = shards
+            self.remember({OPTIONS: self.options})
+
+    def remember(self, values: Mapping[str, Any]) -> None:
+        """Keep values of the book."""
+        with self._store.transaction():
+            self._store.put(values)
 
     @property
     def rows(self) -> int:
@@ -236,6 +277,10 @@ class Job:
             self._store.put_committed(Committed(()))
         return Committed(())
 
+    def outbox(self) -> list[tuple[int, int, bytes]]:
+        """Return what a share of a fleet has for others (`Store.outbox`)."""
+        return self._store.outbox()
+
     def counters(self, name: str) -> dict[str, Any]:
         """Return the counters that were committed under `name`."""
         value: dict[str, Any] = self._store.value(name, {})
@@ -255,11 +300,16 @@ class Job:
         return float(self._store.value(SECONDS, 0.0))
 
     def commit(
-        self, written: int, committed: Committed | None, position: Position | None, counters: Mapping[str, Any]
+        self,
+        written: int,
+        committed: Committed | None,
+        position: Position | None,
+        counters: Mapping[str, Any],
+        mail: Mail | None = None,
     ) -> None:
         """Do what `Journal.commit` does, and tell those who look on."""
         assert self.journal is not None
-        self.journal.commit(written, committed, position, self._to_remember | dict(counters))
+        self.journal.commit(written, committed, position, self._to_remember | dict(counters), mail)
         self._to_remember = {}
         now = time.monotonic()
         if now - self._told_at >= PROGRESS_SECONDS:
@@ -291,6 +341,16 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<Job {self.folder} {'new' if self.is_new else 'going on'} {self.journal!r}>"
+
+
+def shard_folder(folder: Path, shard: int) -> Path:
+    """Return where the journal of a fleet's shard lies in the job's folder."""
+    return folder / "shards" / f"{shard:04d}"
+
+
+def shard_folders(folder: Path) -> list[Path]:
+    """Return the folders of the shards that there are."""
+    return sorted(path.parent for path in (folder / "shards").glob(f"*/{FILE}"))
 
 
 def _check_options(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -93,7 +93,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults
 
     `seconds` is what is left of the total deadline; `released_at` is the monotonic instant at which
     the scheduler let it go (0.0: not scheduled). Higher `priority` goes first. `max_body` (bytes) stands before the
-    option of that name, and has the body read even where pages are fetched without.
+    option of that name, and has the body read even where pages are fetched without. `ending` is an outcome that stands
+    already (`sealed`): nothing is asked for.
     """
 
     url: str
@@ -111,6 +112,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults
     found: Found | None = None
     priority: int = 0
     max_body: int | None = None
+    ending: bytes | None = None
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -307,6 +309,38 @@ class Harvest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     left_out: int = 0
 
 
+class LineOver(msgspec.Struct, frozen=True, gc=False, tag="line", array_like=True):
+    """A line of input, given to the share of a fleet that owns its host. `text` is UTF-8, with surrogates passed."""
+
+    text: bytes
+    number: int | None = None
+
+
+class LinkOver(msgspec.Struct, frozen=True, gc=False, tag="link", array_like=True):
+    """A link that a page of one share has to a host of another."""
+
+    lead: Lead
+    found: Found
+
+
+class SitemapOver(msgspec.Struct, frozen=True, gc=False, tag="sitemap", array_like=True):
+    """A sitemap on a host of another share: how many indexes lie above it, and the nearest."""
+
+    url: str
+    depth: int
+    index: str
+
+
+class HopOver(msgspec.Struct, frozen=True, gc=False, tag="hop", array_like=True):
+    """A request that is redirected to a host of another share, which brings it to its end. `page` is the redirect."""
+
+    request: Request
+    page: Page
+
+
+HandedOver: TypeAlias = LinkOver | SitemapOver | HopOver
+
+
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A URL that a crawl saw and did not fetch: why, where it was found, and how deep it lies."""
 
@@ -345,6 +379,17 @@ class Finished(enum.Enum):
 
 
 FINISHED: Final = Finished.FINISHED
+
+
+def sealed(outcome: Outcome) -> bytes:
+    """Return an outcome without `data` as bytes, for a request that holds its own `ending`."""
+    return msgspec.msgpack.encode(outcome)
+
+
+def unsealed(ending: bytes) -> Outcome:
+    """Return the outcome that was sealed."""
+    raw = msgspec.msgpack.decode(ending)
+    return msgspec.convert(raw, Failure) if "kind" in raw else msgspec.convert(raw, Page)
 
 
 def failed(page: Page, kind: Kind, message: str, phase: str | None = None) -> Failure:

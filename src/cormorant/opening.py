@@ -16,7 +16,7 @@ from cormorant.auto import AutoWorker, engine_for
 from cormorant.content.robots import product_token
 from cormorant.errors import UsageError
 from cormorant.frontier.memory import MemoryFrontier
-from cormorant.interfaces import Entry, Scheduler, Sink, Transports, Work
+from cormorant.interfaces import Entry, Frontier, Neighbours, Scheduler, Sink, Transports, Work
 from cormorant.items import ItemScheduler
 from cormorant.options import AUTO, CRAWL_DEFAULTS, Options
 from cormorant.policies.breaker import Breaker
@@ -53,6 +53,7 @@ FOR_LISTS_ALONE = (
     "header",
     "keep_duplicates",
 )
+UNKNOWN: Iterator[Any] = iter(())  # how many there will be
 NOTHING_YET = object()  # an item source yields it when it has none at the moment
 
 
@@ -112,6 +113,51 @@ class Positioned(Protocol):
         ...
 
 
+class Fetching:
+    """What the runs over a list are made of. Raises UsageError for what makes no sense."""
+
+    def __init__(self, options: Options, parse: fetching.Parse | None = None, since: str | None = None) -> None:
+        _check_parse(parse)
+        self.options, self.parse = options, parse
+        self.engine = engine_for(options.engine, parse)
+        self._policies = _policies(options, _conditions(since))
+
+    def scheduler(
+        self, entries: Iterator[Entry | None], frontier: Frontier, neighbours: Neighbours | None = None
+    ) -> FetchScheduler:
+        """Build a scheduler over `entries`; in a fleet with its neighbours."""
+        return FetchScheduler(entries, frontier, self._policies, neighbours=neighbours)
+
+    def work(self) -> Work:
+        """Return the work of one job."""
+        return fetching.work_for(self.engine, self.parse)
+
+
+class Crawling:
+    """What the runs of a crawl are made of; `words` are its keyword arguments. Raises UsageError."""
+
+    def __init__(self, words: Mapping[str, Any], parse: fetching.Parse | None = None) -> None:
+        _check_parse(parse)
+        self._scope, self._following, self.options = _crawl_settings(words)
+        self.parse = parse
+        self.engine = engine_for(self.options.engine, parse)
+        self._policies = _policies(self.options)
+
+    def scheduler(
+        self, entries: Iterator[Entry | None], frontier: Frontier, neighbours: Neighbours | None = None
+    ) -> FetchScheduler:
+        """Build a scheduler that begins with the seeds in `entries`; in a fleet with its neighbours."""
+        options = self.options
+        discovery = Discovery(
+            self._scope, self._following, frontier, options.header, options.timeout, neighbours=neighbours
+        )
+        return FetchScheduler(entries, frontier, self._policies, discovery, neighbours=neighbours)
+
+    def work(self) -> Work:
+        """Return the work of one job."""
+        return fetching.crawl_work_for(self.engine, self.parse, self._following.obey_meta)
+
+
 def open_fetch(
     entries: Iterable[Entry | None],
     options: Options,
@@ -125,13 +171,9 @@ def open_fetch(
 
     With a job they are `Positioned`, and begin behind its position.
     """
-    _check_parse(parse)
+    station = Fetching(options, parse, since)
     frontier = MemoryFrontier() if job is None else job.frontier(options.header, options.timeout)
-    scheduler = FetchScheduler(iter(entries), frontier, _policies(options, _conditions(since)))
-    engine = engine_for(options.engine, parse)
-    work, wire = fetching.work_for(engine, parse), transports or Curl(options)
-    worker = _open(scheduler, engine, work, wire, options, entries, has_user_code=parse is not None, sink=sink)
-    return worker if job is None else _go_on(job, scheduler, entries, worker)
+    return _open_station(station, entries, frontier, sink, transports, job, entries)
 
 
 def open_crawl(
@@ -145,17 +187,39 @@ def open_crawl(
     """Build the worker behind `crawl`; `words` are its keyword arguments. A job as for `open_fetch`."""
     from cormorant.frontier.crawl import CrawlFrontier
 
-    _check_parse(parse)
-    scope, following, options = _crawl_settings(words)
+    station = Crawling(words, parse)
+    options = station.options
     frontier = CrawlFrontier() if job is None else job.frontier(options.header, options.timeout)
-    discovery = Discovery(scope, following, frontier, options.header, options.timeout)
-    scheduler = FetchScheduler(iter(seeds), frontier, _policies(options), discovery)
-    engine = engine_for(options.engine, parse)
-    work = fetching.crawl_work_for(engine, parse, following.obey_meta)
-    wire = transports or Curl(options)
-    unknown = iter(())  # how many there will be
-    worker = _open(scheduler, engine, work, wire, options, unknown, has_user_code=parse is not None, sink=sink)
-    return worker if job is None else _go_on(job, scheduler, seeds, worker)
+    return _open_station(station, seeds, frontier, sink, transports, job, UNKNOWN)
+
+
+def _open_station(
+    station: Fetching | Crawling,
+    entries: Iterable[Entry | None],
+    frontier: Frontier,
+    sink: Sink | None,
+    transports: Transports | None,
+    job: Job | None,
+    listed: Iterable[Any],
+) -> Worker:
+    scheduler = station.scheduler(iter(entries), frontier)
+    worker = open_worker(station, scheduler, sink, transports, listed)
+    return worker if job is None else _go_on(job, scheduler, entries, worker)
+
+
+def open_worker(
+    station: Fetching | Crawling,
+    scheduler: Scheduler,
+    sink: Sink | None = None,
+    transports: Transports | None = None,
+    listed: Iterable[Any] = UNKNOWN,
+) -> Worker:
+    """Build the worker that runs a scheduler of the station. `listed` has as many as will come, if that is known."""
+    wire = transports or Curl(station.options)
+    has_user_code = station.parse is not None
+    return _open(
+        scheduler, station.engine, station.work(), wire, station.options, listed, has_user_code=has_user_code, sink=sink
+    )
 
 
 def open_map(

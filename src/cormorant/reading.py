@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from cormorant.errors import CormorantError, UsageError
 from cormorant.messages import Failure, Page
 from cormorant.sinks import format_of, module_of
-from cormorant.sinks.naming import Naming
+from cormorant.sinks.naming import Naming, of_shards
 
 
 def read(path: str | os.PathLike[str]) -> Iterator[Page | Failure]:
     """Yield each outcome of an output in the order of writing: of a file with all its parts, or of a folder.
+
+    What a fleet wrote is read shard by shard, by the name that it was given.
 
     The format is chosen by the name, as for writing. What was read back equals what was written but for two things:
     `fetched_at` has milliseconds, and `data` is what JSON makes of it. The name of a single part (`x-00001.jsonl`)
@@ -29,9 +31,10 @@ def read(path: str | os.PathLike[str]) -> Iterator[Page | Failure]:
 
 
 def _files(name: str) -> list[str]:
+    shards = of_shards(name)
     if os.path.isdir(name):
-        return [name]
-    found = [os.fspath(part) for part in Naming(name).complete()]
+        return shards or [name]
+    found = [os.fspath(part) for one in (name, *shards) for part in Naming(one).complete()]
     if not found:
         raise UsageError(f"{name} does not exist; name an output that cormorant wrote")
     return found

@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from cormorant import engines
 from cormorant.errors import UsageError
@@ -30,9 +30,6 @@ from cormorant.messages import LeftOut, Outcome, Result
 from cormorant.pump import adrive, drive
 from cormorant.tally import Tally
 from cormorant.watchdog import Held, Watchdog
-
-if TYPE_CHECKING:
-    from cormorant.commits import Commits
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +67,50 @@ class Statistics:
 Report: TypeAlias = Callable[[list[LeftOut]], None]
 
 
+class Books(Protocol):
+    """What keeps a run that goes on: `commits.Commits`, and in a fleet what holds those of several shards."""
+
+    @property
+    def tally(self) -> Tally:
+        """The outcomes of all runs so far; `count` counts into it."""
+        ...
+
+    @property
+    def seconds_before(self) -> float:
+        """How long the runs before took."""
+        ...
+
+    def save_to(self, sink: DurableSink | None) -> None:
+        """Hear where outcomes are written."""
+        ...
+
+    def count(self, outcome: Outcome | Result) -> None:
+        """Count an outcome that was written."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """How many outcomes were written and are not committed."""
+        ...
+
+    def after_round(self) -> float | None:
+        """Do what is due; returns in how many seconds more will be, None: when more has come."""
+        ...
+
+    def last(self) -> None:
+        """Commit all that was written, at the end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything. Safe to call twice."""
+        ...
+
+
 class Worker:
     """Runs one scheduler under one engine; `run` may be called once."""
+
+    workers = 1
+    writes_itself = False  # where a fleet's workers do, this one writes to the sink it is given
 
     def __init__(
         self,
@@ -96,14 +135,14 @@ class Worker:
         self._ended_at: float | None = None
         self._report: Report | None = None
         self._tally = Tally()
-        self._commits: Commits | None = None
+        self._commits: Books | None = None
 
     def save_to(self, sink: Sink | None) -> Worker:
         """Write every outcome to `sink` before it is handed over; to be called before `run`."""
         self._sink = sink
         return self
 
-    def commit_by(self, commits: Commits) -> Worker:
+    def commit_by(self, commits: Books) -> Worker:
         """Run as a part of a job, whose books go on; to be called before `run`. The sink must be a `DurableSink` then.
 
         The job is closed with the run.
@@ -129,7 +168,7 @@ class Worker:
         return self
 
     @property
-    def commits(self) -> Commits | None:
+    def commits(self) -> Books | None:
         """What commits, where this is the run of a job."""
         return self._commits
 

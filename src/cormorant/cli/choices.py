@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cormorant.cli import units
 from cormorant.options import CRAWL_DEFAULTS as CRAWL_DEFAULTS
 from cormorant.options import Options
+
+if TYPE_CHECKING:
+    from cormorant.fleet.wanted import Wanted
+    from cormorant.jobs import Job
 
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Options)}
 TIMEOUT_DEFAULT: Any = f"{DEFAULTS['timeout']:g}s"
@@ -22,6 +26,7 @@ MAX_BODY_DEFAULT: Any = units.size_option(DEFAULTS["max_body"])
 MAX_DELAY_DEFAULT: Any = f"{DEFAULTS['max_delay']:g}s"
 MAX_RETRY_AFTER_DEFAULT: Any = f"{DEFAULTS['max_retry_after']:g}s"
 
+FLEET = "Workers"
 IN, OUT, LIMITS, REQUEST = "Input", "Output", "Limits and retries", "Request"
 SPEED, SCOPE = "Speed and politeness", "Scope"
 
@@ -111,6 +116,54 @@ Concurrency = Annotated[
         rich_help_panel=SPEED,
         show_default="the engine's own",
         help="How many at once.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        "-w",
+        min=1,
+        metavar="N",
+        rich_help_panel=FLEET,
+        show_default="one, here",
+        help="N processes, each with the engine and --concurrency, and hosts of its own: processes x coroutines. Each "
+        "part of the job writes its own OUT-s0003.jsonl (or OUT/s0003/).",
+    ),
+]
+Merge = Annotated[
+    bool,
+    typer.Option("--merge", rich_help_panel=FLEET, help="Put the workers' parts together in OUT when all is done."),
+]
+Shards = Annotated[
+    int | None,
+    typer.Option(
+        "--shards",
+        min=1,
+        metavar="N",
+        rich_help_panel=FLEET,
+        show_default="4 a worker",
+        help="Into how many parts the job is cut, for ever; -w may change from run to run.",
+    ),
+]
+Split = Annotated[
+    str,
+    typer.Option(
+        "--split",
+        metavar="BY",
+        rich_help_panel=FLEET,
+        help="What stays with one worker: domain, host, or url (for lists of few hosts: each worker then has its part "
+        "of --per-host and --delay).",
+    ),
+]
+ClusterAt = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        rich_help_panel=FLEET,
+        show_default="this machine",
+        help="Workers on a Ray cluster: local starts one here, HOST:PORT joins one.",
     ),
 ]
 Timeout = Annotated[
@@ -274,6 +327,16 @@ Parse = Annotated[
         help="Call FUNCTION(page) beside the fetch; what it returns is the record's `data`.",
     ),
 ]
+
+
+def wanted_in(words: Mapping[str, Any], job: Job | None) -> Wanted:
+    """Return what workers a command's parameters ask for; `job` is the one it goes on with. Raises UsageError."""
+    from cormorant.fleet.wanted import Wanted
+
+    wanted = Wanted(
+        workers=words["workers"], shards=words["shards"], split=words["split"] or "domain", cluster=words["cluster"]
+    )
+    return wanted.going_on(job)
 
 
 def options_in(words: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from cormorant.errors import CormorantError, UsageError
 from cormorant.options import Options
 
 if TYPE_CHECKING:
+    from cormorant.fleet.driver import Fleet
     from cormorant.interfaces import Sink
     from cormorant.jobs import Job
     from cormorant.sinks.left_out import LeftOutFile
@@ -120,6 +121,11 @@ def crawl(
     rotate: choices.Rotate = None,
     job: choices.JobFolder = None,
     accept_changed_list: choices.AcceptChangedList = False,
+    workers: choices.Workers = None,
+    merge: choices.Merge = False,
+    shards: choices.Shards = None,
+    split: choices.Split = "domain",
+    cluster: choices.ClusterAt = None,
     quiet: choices.Quiet = False,
     report_skipped: Annotated[
         str | None,
@@ -176,6 +182,7 @@ def run(words: Mapping[str, Any], job: Job | None = None) -> Exit:
         raise UsageError("nowhere to begin: give seed URLs, a file that lists them, or -i FILE (-i - reads stdin)")
     from cormorant import opening
     from cormorant.cli import usercode
+    from cormorant.cli.fleets import begin_fleet
     from cormorant.cli.inputs import Lines
     from cormorant.cli.running import Work, carry_out
     from cormorant.cli.splitter import LONGEST_URL_LINE, url_line
@@ -188,7 +195,11 @@ def run(words: Mapping[str, Any], job: Job | None = None) -> Exit:
     with kept("crawl", words, sources, job) as held, contextlib.ExitStack() as open_until_the_end:
         lines = Lines(sources, url_line, LONGEST_URL_LINE, first=first, **reading(held))
 
-        def begin(sink: Sink) -> Worker:
+        wanted = choices.wanted_in(words, held)
+
+        def begin(sink: Sink) -> Worker | Fleet:
+            if wanted.is_fleet:
+                return begin_fleet(words, wanted, lines, destination, function, sink, held, where=where)
             worker = opening.open_crawl(lines, where | choices.options_in(words), function, sink, job=held)
             if words["report_skipped"] is not None:
                 others = [other for other in (*sources, destination.target) if other]
@@ -213,12 +224,13 @@ def _reporting(words: Mapping[str, Any], others: Sequence[str], job: Job | None,
     path = words["report_skipped"]
     if any(_is_same_file(path, other) for other in others):
         raise UsageError(f"{path!r} is already a list or the output; give --report-skipped a file of its own")
+    from cormorant.commits import Commits
+    from cormorant.jobs import REPORT
+
     is_new = not os.path.exists(path)
     with contextlib.closing(_report(path, words["overwrite"], job)) as file:
         worker.report_to(file.write)
-        if worker.commits is not None:
-            from cormorant.jobs import REPORT
-
+        if isinstance(worker.commits, Commits):
             worker.commits.keep_beside(REPORT, file)
         try:
             yield

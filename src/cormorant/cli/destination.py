@@ -40,10 +40,11 @@ class Destination:
 
     def __str__(self) -> str:
         """Return the name for people."""
-        return "stdout" if self._is_stdout else str(self.target)
+        return "stdout" if self.is_stdout else str(self.target)
 
     @property
-    def _is_stdout(self) -> bool:
+    def is_stdout(self) -> bool:
+        """Whether results go to stdout."""
         return self.target in (None, STDOUT)
 
     def open(self, sources: Sequence[str], job: Job | None = None) -> Sink:
@@ -60,14 +61,14 @@ class Destination:
         from cormorant.sinks import open_sink
         from cormorant.sinks.jsonl import JsonLines
 
-        if self._is_stdout and self.format in (None, "jsonl") and self.rotate_bytes is None:
+        if self.is_stdout and self.format in (None, "jsonl") and self.rotate_bytes is None:
             return JsonLines(data_stream(), overwrite=False)
-        format = self.format or ("jsonl" if self._is_stdout else None)
+        format = self.format or ("jsonl" if self.is_stdout else None)
         return open_sink(self.target or STDOUT, format, overwrite=self.overwrite, rotate_bytes=self.rotate_bytes)
 
     def shows_progress(self) -> bool:
         """Tell whether progress may be shown: not where the results themselves go to a terminal (as in curl)."""
-        return not self.quiet and not (self._is_stdout and is_terminal(sys.stdout))
+        return not self.quiet and not (self.is_stdout and is_terminal(sys.stdout))
 
     def _is_same_file(self, source: str) -> bool:
         try:

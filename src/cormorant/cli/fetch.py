@@ -16,6 +16,7 @@ from cormorant.errors import UsageError
 from cormorant.options import Options
 
 if TYPE_CHECKING:
+    from cormorant.fleet.driver import Fleet
     from cormorant.interfaces import Sink
     from cormorant.jobs import Job
     from cormorant.worker import Worker
@@ -30,6 +31,8 @@ Examples:
   cat urls.txt | cormorant fetch -i - -o - | jq .status
 
   cormorant fetch -i ten_million.txt -o pages.warc.gz --job jobs/run1
+
+  cormorant fetch -i urls.txt -o pages/ -w 4 -e greenlet
 
 Exit codes: 0 every URL reached a good end · 1 some failed · 2 wrong usage or unreadable input · 3 none succeeded · \
 4 output not written · 5 engine lost · 7 stopped (Ctrl-C once: what is in flight is finished) · 130 stopped at once \
@@ -64,6 +67,11 @@ def fetch(
     rotate: choices.Rotate = None,
     job: choices.JobFolder = None,
     accept_changed_list: choices.AcceptChangedList = False,
+    workers: choices.Workers = None,
+    merge: choices.Merge = False,
+    shards: choices.Shards = None,
+    split: choices.Split = "domain",
+    cluster: choices.ClusterAt = None,
     quiet: choices.Quiet = False,
     parse: choices.Parse = None,
     engine: choices.Engine = DEFAULTS["engine"],
@@ -112,6 +120,7 @@ def run(words: Mapping[str, Any], job: Job | None = None) -> Exit:
     # Imported here, like all that only a run needs: --help must not wait for libcurl.
     from cormorant import opening
     from cormorant.cli import usercode
+    from cormorant.cli.fleets import begin_fleet
     from cormorant.cli.inputs import Lines
     from cormorant.cli.running import Work, carry_out
     from cormorant.cli.splitter import LONGEST_URL_LINE, url_line
@@ -121,7 +130,11 @@ def run(words: Mapping[str, Any], job: Job | None = None) -> Exit:
     with kept("fetch", words, sources, job) as held:
         lines = Lines(sources, url_line, LONGEST_URL_LINE, first=urls, **reading(held))
 
-        def begin(sink: Sink) -> Worker:
-            return opening.open_fetch(lines, options, function, sink, since=since, job=held)
+        wanted = choices.wanted_in(words, held)
+
+        def begin(sink: Sink) -> Worker | Fleet:
+            if not wanted.is_fleet:
+                return opening.open_fetch(lines, options, function, sink, since=since, job=held)
+            return begin_fleet(words, wanted, lines, destination, function, sink, held, since=since)
 
         return carry_out(begin, lines, destination, work, held)

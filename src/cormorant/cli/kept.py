@@ -45,6 +45,8 @@ def greet(job: Job, statistics: Statistics) -> None:
         complain(f"job {job.folder}: its last run ended without a word ({job.killed_before}); nothing is lost")
     if job.is_done:
         complain(f"job {job.folder} is done: nothing is left to fetch")
+    elif job.options.get("shards") is not None:
+        complain(f"job {job.folder} goes on, in {job.options['shards']} shards") if not job.is_new else None
     elif not job.is_new:
         complain(f"job {job.folder} goes on: {statistics.done:,} done")
 
@@ -58,6 +60,8 @@ def _remembered(command: str, words: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("input", "seeds"):
         if rest.get(name):
             rest[name] = [_absolute(one) if os.path.exists(one) else one for one in rest[name]]
+    if rest.get("workers") is None and rest.get("cluster") is None:
+        rest["split"] = None
     return {"command": command, FOLDER: os.getcwd()} | rest
 
 

@@ -42,11 +42,15 @@ def resume(
         int | None,
         typer.Option("--concurrency", "-c", metavar="N", show_default="as before", help="How many at once."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", "-w", min=1, metavar="N", show_default="as before", help="How many workers."),
+    ] = None,
     accept_changed_list: choices.AcceptChangedList = False,
     quiet: choices.Quiet = False,
 ) -> None:
     """Go on with a job where it stopped, however it stopped: by Ctrl-C, kill -9, a full disk or a power cut."""
-    changes = {"engine": engine, "concurrency": concurrency}
+    changes = {"engine": engine, "concurrency": concurrency, "workers": workers}
     with told():
         from cormorant.jobs import Job
 

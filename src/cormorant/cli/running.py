@@ -27,8 +27,9 @@ from cormorant.interfaces import Committed, DurableSink, Sink
 from cormorant.options import AUTO, Options
 
 if TYPE_CHECKING:
+    from cormorant.fleet.driver import Fleet
     from cormorant.jobs import Job
-    from cormorant.worker import Worker
+    from cormorant.worker import Statistics, Worker
 
 
 class Log(Console):
@@ -117,21 +118,41 @@ class SafeSink:
             self.saved = self.written
 
 
+class WrittenElsewhere:
+    """Stands for the sink where a fleet's workers write: counts as written what they count as done."""
+
+    def __init__(self, statistics: Callable[[], Statistics]) -> None:
+        self._statistics = statistics
+
+    @property
+    def written(self) -> int:
+        """How many records they have written."""
+        return self._statistics().done
+
+    saved = written
+
+    def open(self, before: int) -> None:
+        """Nothing is opened here."""
+
+    flush = close = lambda self: None
+
+
 def _reader_left() -> OutputError:
     """Give a closed pipe its own error here: from elsewhere (an engine's pipes) it would mean another thing."""
     return OutputError("the reader of the output left")
 
 
 def carry_out(
-    start: Callable[[Sink], Worker], lines: Lines, destination: Destination, work: Work, job: Job | None = None
+    start: Callable[[Sink], Worker | Fleet], lines: Lines, destination: Destination, work: Work, job: Job | None = None
 ) -> Exit:
     """Run `start(sink)` to the end, or until it is stopped, and tell how it went."""
     stops = Stops("" if destination.quiet else _drain_note(work.timeout))
-    sink = SafeSink(lambda: destination.open(work.sources, job), stops)
+    safe = SafeSink(lambda: destination.open(work.sources, job), stops)
     progress = destination.shows_progress()  # asked before stdout is taken for the data
     if not destination.quiet:
         logging.getLogger("cormorant.auto").setLevel(logging.INFO)  # what `--engine auto` chose, and why
-    worker = start(sink)  # what is wrong with the engine or the function is said before the output is touched
+    worker = start(safe)  # what is wrong with the engine or the function is said before the output is touched
+    sink = WrittenElsewhere(worker.statistics) if worker.writes_itself else safe
     sink.open(worker.statistics().done)
     if job is not None and not destination.quiet:
         greet(job, worker.statistics())
@@ -159,15 +180,17 @@ class _Ending:
 
     def __init__(
         self,
-        worker: Worker,
+        worker: Worker | Fleet,
         lines: Lines,
         destination: Destination,
         work: Work,
-        sink: SafeSink,
+        sink: SafeSink | WrittenElsewhere,
         job: Job | None,
     ) -> None:
         self._statistics = worker.statistics()
         self._how = f"engine {worker.engine}{' (auto)' if work.engine == AUTO else ''}, {worker.width} at once"
+        if worker.workers > 1:
+            self._how = f"{worker.workers} workers, {self._how}"
         self._lines = lines
         self._destination = destination
         self._work = work

@@ -18,7 +18,7 @@ import msgspec
 from cormorant import urls
 from cormorant.frontier.job_store import Store
 from cormorant.frontier.ranked import Rank
-from cormorant.messages import Found, Headers, Purpose, Request
+from cormorant.messages import Found, Headers, Purpose, Redirect, Request
 
 NO_KEY = ""  # of a row that is fetched though its URL was seen (`keep_duplicates`), or was seen in a row of its own
 LINE = "line"  # of a row for a line that is no URL; no key of a URL looks like it
@@ -45,6 +45,8 @@ class Rest(msgspec.Struct, array_like=True, frozen=True):
     max_body: int | None = None
     method: str = "GET"
     body: bytes | None = None
+    redirects: tuple[Redirect, ...] = ()  # made by another share of a fleet
+    ending: bytes | None = None
 
 
 USUAL = msgspec.structs.astuple(Rest())
@@ -145,6 +147,8 @@ class Rows:
             found=found,
             priority=more.priority,
             max_body=more.max_body,
+            redirects=more.redirects,
+            ending=more.ending,
         )
 
     def put(self, ended: Collection[int]) -> None:
@@ -195,6 +199,8 @@ class Rows:
             request.max_body,
             request.method,
             request.body,
+            request.redirects,
+            request.ending,
         )
         while rest and rest[-1] == USUAL[len(rest) - 1]:
             rest.pop()

@@ -60,6 +60,24 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         unread = 0 if self.is_list_read else self.unread
         return None if not self.rate or unread is None else (self.left + unread) / self.rate
 
+    def with_shards(self, shards: Sequence[State]) -> State:
+        """Return the state of a fleet's job: what its shards hold added up, and the whole's own time and list."""
+        if not shards:
+            return self
+        failed: Counter[str] = Counter()
+        for one in shards:
+            failed.update(one.failed)
+        hosts = sorted((host for one in shards for host in one.hosts), key=lambda host: -host.done - host.left)
+        return msgspec.structs.replace(
+            self,
+            done=sum(one.done for one in shards),
+            ok=sum(one.ok for one in shards),
+            http_errors=sum(one.http_errors for one in shards),
+            failed=dict(failed),
+            left=sum(one.left for one in shards),
+            hosts=tuple(hosts[:MOST_HOSTS]),
+        )
+
     def reading(self, facts: Sequence[ListFacts], position: Position, is_read: bool) -> State:
         """Return the state with how far the input was read."""
         total = sum(one.bytes for one in facts)

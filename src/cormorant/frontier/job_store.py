@@ -12,6 +12,7 @@ kernel dropped it will not say a second time (https://wiki.postgresql.org/wiki/F
     part    the files of the output, and how much of each is committed
     robots  what hosts answered to the question for their robots.txt
     book    single values by name, as JSON: options, lists, position, counters
+    outbox  of a share of a fleet: what it has handed over to others, until they have committed it
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ import sqlite3
 import sys
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -32,7 +33,7 @@ from cormorant.errors import OutputError, UsageError
 from cormorant.interfaces import Committed, Part, RobotsAnswer
 
 FILE = "journal.sqlite"
-FORMAT = 2
+FORMAT = 3
 APPLICATION = 0x636F726D  # "corm": so that `file` and we know the file again
 HAS_OUTPUT = "has output"  # a name in the book
 CHECKPOINT_PAGES = 4_000  # 16 MB of WAL, so that moving it into the file is seldom
@@ -40,6 +41,9 @@ CHECKPOINT_PAGES = 4_000  # 16 MB of WAL, so that moving it into the file is sel
 _LATER = (  # since format 2
     "CREATE INDEX owned ON url (owner, label) WHERE owner IS NOT NULL",
     "CREATE TABLE chapter (id INTEGER PRIMARY KEY, seen BLOB NOT NULL, open BLOB NOT NULL)",
+)
+_OUTBOX = (
+    "CREATE TABLE outbox (dest INTEGER, first INTEGER, items BLOB NOT NULL, PRIMARY KEY (dest, first)) WITHOUT ROWID"
 )
 SCHEMA = (
     "CREATE TABLE url (id INTEGER PRIMARY KEY, url TEXT, key TEXT, owner INTEGER, rest BLOB, label INTEGER)",
@@ -49,6 +53,7 @@ SCHEMA = (
     "tail TEXT)",
     "CREATE TABLE robots (origin TEXT PRIMARY KEY, fetched_at REAL NOT NULL, url TEXT, file BLOB)",
     "CREATE TABLE book (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    _OUTBOX,
 )
 # From an older format to the next: statements, run in one transaction.
 MIGRATIONS: dict[int, tuple[str, ...]] = {
@@ -58,16 +63,29 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "DROP INDEX owned",
         *_LATER,
     ),
+    2: (_OUTBOX,),
 }
+
+
+class Mail(NamedTuple):
+    """What one commit of a share changes in its outbox: batches that are new, and those that others have by now.
+
+    A batch is (dest, number of its first item, items encoded); it is known by the first two.
+    """
+
+    new: Sequence[tuple[int, int, bytes]]
+    done: Sequence[tuple[int, int]]
 
 
 class Store:
     """The open file. For one thread at a time. Raises OutputError, naming the file, when it cannot be written.
 
-    Opening it raises UsageError for a file that is no journal, or one of a newer cormorant.
+    One that is not `is_lasting` survives its process alone. Opening it raises UsageError for a file that is no journal,
+    or one of a newer cormorant.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, is_lasting: bool = True) -> None:
+        self._is_lasting = is_lasting
         self.path = folder / FILE
         self._is_broken = False
         self._parts: dict[str, Part] = {}
@@ -94,7 +112,7 @@ class Store:
                 raise UsageError(f"{self.path} is a database of another program; name another job folder")
             if self.db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":  # it fails without an error
                 raise sqlite3.OperationalError("disk I/O error")
-            self.db.execute("PRAGMA synchronous=FULL")
+            self.db.execute(f"PRAGMA synchronous={'FULL' if self._is_lasting else 'OFF'}")
             self.db.execute("PRAGMA fullfsync=ON")  # macOS: fsync alone leaves data in the drive's cache
             self.db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
             # What an earlier process committed is written again, to the file itself: its own fsync may have failed.
@@ -206,6 +224,17 @@ class Store:
     def forget(self, name: str) -> None:
         """Take a value out of the book; to be called within a transaction."""
         self.db.execute("DELETE FROM book WHERE name = ?", (name,))
+
+    # --- mail ---
+
+    def put_mail(self, mail: Mail) -> None:
+        """Change the outbox; to be called within a transaction."""
+        self.db.executemany("INSERT INTO outbox VALUES (?, ?, ?)", mail.new)
+        self.db.executemany("DELETE FROM outbox WHERE dest = ? AND first = ?", mail.done)
+
+    def outbox(self) -> list[tuple[int, int, bytes]]:
+        """Return the batches that others may not have yet, in the order of their numbers."""
+        return list(self.rows("SELECT dest, first, items FROM outbox ORDER BY dest, first"))
 
     # --- robots.txt ---
 

@@ -45,12 +45,12 @@ from cormorant.frontier.job_chapters import Chapters
 from cormorant.frontier.job_ends import ENDS, code_named, code_of, tally_of, was_asked_for
 from cormorant.frontier.job_labels import Labels
 from cormorant.frontier.job_queues import HostQueues
-from cormorant.frontier.job_rows import LINE, NO_HOST, Row, Rows, notable, stored
+from cormorant.frontier.job_rows import LINE, NO_HOST, NO_KEY, Row, Rows, notable, stored
 from cormorant.frontier.job_seen import SeenRows
-from cormorant.frontier.job_store import Store
+from cormorant.frontier.job_store import Mail, Store
 from cormorant.frontier.ranked import Rank
 from cormorant.interfaces import Committed, Entry, RobotsAnswer, Trace
-from cormorant.messages import Failure, Headers, Kind, Outcome, Request
+from cormorant.messages import Failure, Headers, Kind, Outcome, Request, sealed
 
 POSITION = "position"  # names in the book
 INPUT_ROWS = "input_rows"  # behind the last row that came of the input
@@ -80,6 +80,7 @@ class Journal:
         self._services = array("Q")  # the same of those that ended without an outcome
         self._robots: list[RobotsAnswer] = []
         self._again: list[Entry] = []
+        self._guests: list[Request] = []
         self._waiting = 0
         self.left = 0
         self.tally: Counter[str] = Counter()
@@ -164,6 +165,21 @@ class Journal:
             self.left += 1
         self._end(rows, identity, code_of(_BAD_LINE), True)
 
+    def settle_guest(self, request: Request, outcome: Outcome) -> None:
+        """Note the outcome of a request that another share began, in the same order; it is kept with its row."""
+        identity = _identity(request)
+        rows = self._leased.get(identity)
+        if rows is None:
+            request = msgspec.structs.replace(request, ending=sealed(outcome))
+            rows = [self._rows.append(Row(NO_KEY, request=request))]
+            self.left += 1
+        self._end(rows, identity, code_of(outcome), True)
+
+    def guests_again(self) -> list[Request]:
+        """Return, once, the requests of that kind whose outcomes were not synced."""
+        again, self._guests = self._guests, []
+        return again
+
     def _end(self, rows: list[int], identity: _Identity, code: int, is_handed_over: bool) -> None:
         (self._ended if is_handed_over else self._services).append(rows.pop(0) << 8 | code)
         if not rows:
@@ -203,13 +219,14 @@ class Journal:
         committed: Committed | None,
         position: Any = None,
         counters: Mapping[str, Any] | None = None,
+        mail: Mail | None = None,
     ) -> None:
         """Keep all that was found, and that the first `written` outcomes not committed yet are in `committed`.
 
         `committed` None: the sink has synced nothing, `written` must be 0. What ended without an outcome is kept in any
         case. `position` is where the input goes on after all lines that were offered: None leaves the last. `counters`
-        are values of the book; those that count outcomes must count the ones that are committed. Raises OutputError;
-        then nothing of it is kept.
+        are values of the book; those that count outcomes must count the ones that are committed. `mail` is what
+        the share of a fleet has for others. Raises OutputError; then nothing of it is kept.
         """
         assert committed is not None or not written, "nothing is settled that no sync covers"
         assert written <= len(self._ended), f"{written} outcomes were written that were never settled"
@@ -224,6 +241,8 @@ class Journal:
             self._store.put_ended(ended)
             self._store.put(book)
             self._store.put_robots(self._robots)
+            if mail is not None:
+                self._store.put_mail(mail)
             if committed is not None:
                 self._store.put_committed(committed)
         self._rows.put_down(rows)
@@ -257,6 +276,10 @@ class Journal:
                 continue
             for row in rows:
                 request = self._rows.request(row)
+                if request.ending is not None:
+                    self._leased.setdefault(_identity(request), []).append(row)
+                    self._guests.append(request)
+                    continue
                 self._leased.setdefault((LINE, request.url, request.url, request.line), []).append(row)
                 self._again.append((request.input, request.line))
 

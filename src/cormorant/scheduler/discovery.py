@@ -13,8 +13,22 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from cormorant import urls
-from cormorant.interfaces import Books, Frontier
-from cormorant.messages import Failure, Found, Harvest, Headers, Kind, Lead, LeftOut, Page, Purpose, Request, failed
+from cormorant.interfaces import Books, Frontier, Neighbours
+from cormorant.messages import (
+    Failure,
+    Found,
+    Harvest,
+    Headers,
+    Kind,
+    Lead,
+    LeftOut,
+    LinkOver,
+    Page,
+    Purpose,
+    Request,
+    SitemapOver,
+    failed,
+)
 from cormorant.policies.following import Following
 from cormorant.policies.redirects import carried_across_origins
 from cormorant.policies.scope import MAY_COME_IN, Scope
@@ -25,11 +39,21 @@ DEEPEST_SITEMAP = 3  # an index of indexes of indexes; the protocol allows one l
 
 
 class Discovery:
-    """Turns what pages hold into requests. `left_out` counts by reason."""
+    """Turns what pages hold into requests. `left_out` counts by reason.
+
+    In a fleet what lies on a host of another share is looked at there: `neighbours` carry it over.
+    """
 
     def __init__(
-        self, scope: Scope, following: Following, frontier: Frontier, headers: Headers, seconds: float
+        self,
+        scope: Scope,
+        following: Following,
+        frontier: Frontier,
+        headers: Headers,
+        seconds: float,
+        neighbours: Neighbours | None = None,
     ) -> None:
+        self._neighbours = neighbours
         self._bounds = scope.bounds()
         self._following, self._frontier = following, frontier
         self._headers, self._seconds = headers, seconds
@@ -100,6 +124,9 @@ class Discovery:
             if self._following.obey_meta and lead.nofollow:
                 continue  # another page may link to it without
             found = Found(depth=depth + 1 if is_page else 0, source=page_url, text=lead.text, lastmod=lead.lastmod)
+            if self._neighbours is not None and not self._neighbours.owns(lead.url):
+                self._neighbours.hand_over(LinkOver(lead, found))
+                continue
             request = self._request(lead, found)
             if request is not None:
                 yield request
@@ -107,6 +134,15 @@ class Discovery:
             self.found += harvest.left_out
             self.left_out["links a page"] += harvest.left_out
         yield from self._sitemaps(harvest.sitemaps, depth + 1, page_url)
+
+    def sighted(self, item: LinkOver | SitemapOver) -> Iterator[Request]:
+        """Yield a request for what another share has found on a host of ours, if it is new and within bounds."""
+        if isinstance(item, SitemapOver):
+            yield from self._sitemaps((item.url,), item.depth, item.index)
+            return
+        request = self._request(item.lead, item.found)
+        if request is not None:
+            yield request
 
     def _request(self, lead: Lead, found: Found) -> Request | None:
         url, key = lead.url, self.key(lead.url)
@@ -141,6 +177,9 @@ class Discovery:
     def _sitemaps(self, listed: Sequence[str], depth: int, index: str = "") -> Iterator[Request]:
         """Yield a request for each sitemap that is new; `depth` counts the indexes above it, `index` is the nearest."""
         for url in listed:
+            if self._neighbours is not None and not self._neighbours.owns(url):
+                self._neighbours.hand_over(SitemapOver(url, depth, index))
+                continue
             origin = urls.origin(url)
             if not self._frontier.is_new(f"sitemap {url}"):
                 continue
@@ -175,9 +214,11 @@ class Discovery:
 
         To another spelling of the same URL it is made: so a site takes its tracking parameters off.
         A seed may move within its registered domain, and the crawl with it: few sites still answer under the name
-        that people type.
+        that people type. A hop to a host of another share is judged there, by the same call.
         """
         assert request.found is not None
+        if self._neighbours is not None and not self._neighbours.owns(hop.target):
+            return hop
         reason = (
             self._bounds.seed_moved(request.target, hop.target)
             if _is_seed(request)

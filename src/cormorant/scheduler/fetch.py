@@ -8,7 +8,8 @@ that ended comes home through `settle` and is a redirect (goes to the head of it
 (waits in a heap of its own), an answer for the scheduler itself, or an end (an outcome). In a crawl the links of a
 page become requests in their turn. Every URL offered ends in exactly one outcome, except duplicates and what a crawl
 left out, which are counted, and what `stop` left unreached. With `Books` (a job) each end is noted as it comes, and
-what is open when the run ends, however it ends, is what the next one goes on with (`go_on`).
+what is open when the run ends, however it ends, is what the next one goes on with (`go_on`). With `Neighbours` (a share
+of a fleet) what leads to a host of another share ends here without an outcome, and goes on there (`take_in`).
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ from typing import Any
 import msgspec
 
 from cormorant import urls
-from cormorant.interfaces import Books, Entry, Frontier
+from cormorant.interfaces import Books, Entry, Frontier, Neighbours
 from cormorant.messages import (
     FINISHED,
     Done,
     Failure,
     Fetch,
     Finished,
+    HandedOver,
     Harvest,
     Headers,
+    HopOver,
     Kind,
     LeftOut,
     Outcome,
@@ -39,6 +42,7 @@ from cormorant.messages import (
     Purpose,
     Request,
     Wait,
+    unsealed,
 )
 from cormorant.policies.redirects import Redirects
 from cormorant.policies.retries import Budget
@@ -70,7 +74,9 @@ class FetchScheduler:
         policies: FetchPolicies,
         discovery: Discovery | None = None,
         draw: Callable[[], float] = random.random,
+        neighbours: Neighbours | None = None,
     ) -> None:
+        self._neighbours = neighbours
         self._frontier = frontier
         self._policies, self._discovery, self._draw = policies, discovery, draw
         self._intake = Intake(
@@ -132,6 +138,11 @@ class FetchScheduler:
         """How many jobs were started and have not come home."""
         return len(self._under_way)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests have not been started."""
+        return len(self._frontier)
+
     # --- a run that goes on ---
 
     def counters(self) -> dict[str, Any]:
@@ -160,6 +171,9 @@ class FetchScheduler:
             self._gate.go_on(books, now, wall)
         for origin in books.hosts():
             self._hosts.line_up(self._hosts.host(origin))
+        for request in books.guests_again():
+            assert request.ending is not None
+            self._settle_guest(request, unsealed(request.ending))
 
     # --- out ---
 
@@ -320,9 +334,7 @@ class FetchScheduler:
             self._budget.earn()
         step = self._redirect(request, outcome) if isinstance(outcome, Page) else None
         if isinstance(step, Request):
-            if not self._stopped:
-                self.redirected += 1
-                self._queue(step, first=True)
+            self._follow(request, step, outcome)
             return
         outcome = step or outcome
         if request.purpose is Purpose.ADDRESS:
@@ -341,6 +353,39 @@ class FetchScheduler:
         if not isinstance(step, Request) or self._discovery is None or request.purpose is not Purpose.PAGE:
             return step
         return self._discovery.redirected(request, step, page)
+
+    def _follow(self, request: Request, hop: Request, page: Outcome) -> None:
+        """Make a hop, or have the share make it that owns its host. What is not made before a stop is left open."""
+        if self._stopped:
+            return
+        self.redirected += 1
+        if self._neighbours is None or request.purpose is Purpose.ROBOTS or self._neighbours.owns(hop.target):
+            self._queue(hop, first=True)
+        elif isinstance(page, Page):
+            self._settle(request, None)
+            self._neighbours.hand_over(HopOver(hop, page))
+
+    def take_in(self, item: HandedOver) -> None:
+        """Go on with what another share hands over. In a crawl only when the whole input was read: it bounds it."""
+        if isinstance(item, HopOver):
+            self._take_in_hop(item.request, item.page)
+        elif self._discovery is not None:
+            self._queue_all(self._discovery.sighted(item))
+
+    def _take_in_hop(self, hop: Request, page: Page) -> None:
+        step: Request | Failure | None = hop
+        if self._discovery is not None and hop.purpose is Purpose.PAGE:
+            before = msgspec.structs.replace(hop, target=hop.redirects[-1].url, redirects=hop.redirects[:-1])
+            step = self._discovery.redirected(before, hop, page)
+        if isinstance(step, Request):
+            self._queue(step)
+        else:
+            self._settle_guest(hop, step or page)
+
+    def _settle_guest(self, request: Request, outcome: Outcome) -> None:
+        assert self._books is not None
+        self._books.settle_guest(request, outcome)
+        self._ended.append(outcome)
 
     def _is_tried_again(self, request: Request, outcome: Outcome, now: float) -> bool:
         """Put a request aside for its next attempt, if it gets one."""

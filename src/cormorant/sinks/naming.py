@@ -1,5 +1,6 @@
 """The names of an output's files: `pages.jsonl`, then `pages-00001.jsonl`, `pages-00002.jsonl` and so on.
 
+A fleet's shards write to a target each: `pages-s0003.jsonl`, or the folder `pages/s0003/`.
 Only what matches these names is ever removed or replaced. A part that is not complete before it is renamed
 (Parquet) is called `NAME.partial` until then.
 """
@@ -19,6 +20,29 @@ PARTIAL = ".partial"
 MOST_PARTS = 99_999  # always five digits: `pages-20261125.jsonl` is somebody's, not ours
 _SIDE_FILE = re.compile(r"-(?:wal|shm|journal)\Z")  # of a SQLite database
 _SUFFIX = re.compile(r"(?:\.(?:jsonl|ndjson|csv|warc))?\.[A-Za-z0-9]+\Z")
+
+
+def of_shard(target: str, shard: int) -> str:
+    """Return the target of one shard's own output beside or, where it is a folder, in `target`."""
+    if target.endswith("/") or os.path.isdir(target):
+        return os.path.join(target, f"s{shard:04d}", "")
+    folder, name = os.path.split(target)
+    suffix = _SUFFIX.search(name, 1)
+    stem = name[: suffix.start()] if suffix else name
+    return os.path.join(folder, f"{stem}-s{shard:04d}{suffix[0] if suffix else ''}")
+
+
+def of_shards(target: str) -> list[str]:
+    """Return the targets of the shards' outputs that are there, in the order of their numbers."""
+    folder, name = os.path.split(of_shard(target, 0).rstrip("/"))
+    before, _, after = name.rpartition("s0000")
+    ours = re.compile(rf"({re.escape(before)}s\d{{4}})(?:-\d{{5}})?({re.escape(after)})(?:{re.escape(PARTIAL)})?")
+    try:
+        found = {match[1] + match[2] for one in os.listdir(folder or ".") if (match := ours.fullmatch(one))}
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    end = "/" if target.endswith("/") or os.path.isdir(target) else ""
+    return [os.path.join(folder, one) + end for one in sorted(found)]
 
 
 class Naming:

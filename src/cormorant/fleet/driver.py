@@ -1,0 +1,386 @@
+"""The driver of a fleet: starts workers, deals shards and lines, passes on mail, replaces who dies, knows the end.
+
+It never looks into a shard: what was found, fetched and written is in the shard's own books, and so a worker may die at
+any instant. Its shards then go to a new process under the next epoch, which begins with what was committed; what was
+said to the dead and not acknowledged is said again. Outcomes that the dead had handed over and not committed come a
+second time, and are dropped here. So each is handed on once.
+
+When it is over: all lines are committed, all are idle, and two waves agree (`ending.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pickle
+import shutil
+import time
+from collections import Counter, defaultdict
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from cormorant import engines, errors
+from cormorant.engines.children import STILLBORN
+from cormorant.errors import CormorantError, EngineLost
+from cormorant.fleet import words
+from cormorant.fleet.ending import Answer, Waves
+from cormorant.fleet.feed import Feed
+from cormorant.fleet.mail import LIST
+from cormorant.fleet.marks import blamed, print_of
+from cormorant.fleet.merging import merge, remove_parts
+from cormorant.fleet.plan import Plan, told
+from cormorant.fleet.shards import Split, dealt
+from cormorant.frontier.job_state import SECONDS
+from cormorant.interfaces import Cluster, Committed, Member, Sink
+from cormorant.jobs import DEALT, FINISHED, INPUT_ENDED, MERGED, SCHEDULER, Job
+from cormorant.messages import Outcome
+from cormorant.opening import Positioned
+from cormorant.worker import Statistics
+
+LOOK_SECONDS = 0.05
+COMMIT_SECONDS = 1.0
+BEAT_SECONDS = 2.0
+SILENT_SECONDS = 60.0  # without a beat: stopped, or held by a call that never lets other threads run
+ENOUGH = 20_000  # lines and requests waiting at a worker, beyond which it needs no more lines
+STILLBORN_LIMIT = 3  # deaths in a row before a word was said
+SECONDS_TO_STOP = 10.0  # after an error elsewhere
+FEW_HOSTS_SHARE = 0.5  # of all lines in one shard
+
+log = logging.getLogger(__name__)
+
+
+class Fleet:
+    """Runs one plan on `workers` workers; `run` may be called once. `job`: the whole is remembered there."""
+
+    def __init__(self, plan: Plan, entries: Positioned, cluster: Cluster, workers: int, job: Job | None = None) -> None:
+        self._plan, self._cluster, self.workers, self._job = plan, cluster, workers, job
+        station = plan.station()
+        self.engine = station.engine
+        self.width = workers * engines.width(station.engine, station.options.concurrency)
+        self._told = told(plan)
+        before = {} if job is None else job.counters(DEALT)
+        self._feed = Feed(entries, Split(plan.split, plan.shards), {int(shard): n for shard, n in before.items()})
+        self._members: dict[int, Member] = {}
+        self._owners: dict[int, int] = {}
+        self._epochs: Counter[int] = Counter()
+        self._taken: set[int] = set()
+        self._reports: dict[int, words.Report] = {}
+        self._heard_at: dict[int, float] = {}
+        self._gone: set[int] = set()
+        self._waves = Waves()
+        self._handed: defaultdict[int, Counter[int]] = defaultdict(Counter)  # by shard: since its last commit
+        self._again: defaultdict[int, Counter[int]] = defaultdict(Counter)  # by shard: may come a second time
+        self._strikes: Counter[int] = Counter()
+        self._stillborn = self._numbers = 0
+        self._is_stopping = self._is_told_to_stop = self._is_finishing = False
+        self._started_at: float | None = None
+        self._ended_at: float | None = None
+        self._seconds_before = 0.0 if job is None else job.seconds
+        self._asked_at = self._committed_at = self._beat_at = 0.0
+        self._sink: Sink | None = None
+        self.restarts = 0
+        self.commits = None
+
+    def save_to(self, sink: Sink | None) -> Fleet:
+        """Write every outcome that is handed over to `sink` first; to be called before `run`. It is closed with it."""
+        self._sink = sink
+        return self
+
+    @property
+    def writes_itself(self) -> bool:
+        """Whether the workers write what comes of their shards."""
+        return self._plan.target is not None
+
+    # --- the run ---
+
+    def run(self) -> Generator[Outcome, None, None]:
+        """Yield each outcome that is handed over, once. Closing the generator ends all workers."""
+        self._started_at = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            if not self._plan.is_lasting:
+                stack.callback(shutil.rmtree, self._plan.folder, ignore_errors=True)
+            stack.callback(self._end)
+            if self._sink is not None:
+                stack.callback(self._sink.close)
+            if self._job is not None:
+                self._job.frontier((), 30.0)
+                stack.callback(self._job.close)
+                if self._job.is_merged:
+                    return
+            stack.callback(self._cluster.close)
+            self._begin()
+            while len(self._gone) < len(self._members):
+                self._cluster.wait(self._living(), LOOK_SECONDS)
+                for member in self._living():
+                    yield from self._hear(member)
+                if self._sink is not None:
+                    self._sink.flush()
+                self._look_after()
+            self._commit()
+            if self._is_finishing:
+                self._finish()
+
+    def _begin(self) -> None:
+        members = [self._start() for _ in range(self.workers)]
+        for shard, number in dealt(range(self._plan.shards), members).items():
+            self._give(shard, number)
+
+    def _start(self) -> int:
+        number = self._numbers
+        self._numbers += 1
+        marks = Path(self._plan.folder, f"marks-{number}")
+        self._members[number] = self._cluster.start(number, self._told, marks)
+        self._heard_at[number] = time.monotonic()
+        return number
+
+    def _give(self, shard: int, number: int) -> None:
+        self._taken.discard(shard)
+        self._owners[shard] = number
+        self._epochs[shard] += 1
+        self._say(number, words.Take(shard, self._epochs[shard], dict(self._strikes)))
+
+    def _living(self) -> list[Member]:
+        return [member for number, member in self._members.items() if number not in self._gone]
+
+    def _say(self, number: int, word: words.ToWorker) -> None:
+        if number not in self._gone:
+            self._members[number].send(words.encode(word))
+
+    def _say_to_all(self, word: words.ToWorker) -> None:
+        for member in self._living():
+            member.send(words.encode(word))
+
+    # --- what they say ---
+
+    def _hear(self, member: Member) -> Iterator[Outcome]:
+        number = member.number
+        for message in member.receive():
+            self._heard_at[number] = time.monotonic()
+            word = words.decode_from_worker(message)
+            if isinstance(word, words.Outcomes):
+                yield from self._hand_on(number, word)
+            else:
+                self._take(number, word)
+        if number not in self._gone and member.death is not None:
+            self._bury(member)
+
+    def _take(self, number: int, word: words.FromWorker) -> None:
+        match word:
+            case words.Say(batch):
+                if batch.dest in self._taken:
+                    self._say(self._owners[batch.dest], word)
+            case words.Heard(source, dest, until):
+                if source == LIST:
+                    self._feed.heard(dest, until)
+                else:
+                    self._say(self._owners[source], word)
+            case words.Report():
+                self._stillborn = 0
+                self._reports[number] = word
+                self._waves.answer(word.wave, number, Answer(word.is_idle, word.sent, word.received))
+            case words.Committed(shard):
+                self._handed[shard].clear()
+            case words.Taken(shard, epoch, lines):
+                if epoch == self._epochs[shard]:
+                    self._feed.heard(shard, lines)
+                    self._welcome(shard)
+            case words.Bye(report):
+                self._reports[number] = report
+                self._gone.add(number)
+            case words.Trouble(error, message):
+                raise self._troubled(error, message)
+            case _:
+                pass
+
+    def _welcome(self, shard: int) -> None:
+        """Tell a shard's new owner all that it may have missed."""
+        self._taken.add(shard)
+        owner = self._owners[shard]
+        for batch in self._feed.unacknowledged(shard):
+            self._say(owner, words.Say(batch))
+        self._say_to_all(words.Again(shard))
+        if self._feed.has_ended:
+            self._say(owner, words.InputEnded(shard, self._feed.dealt[shard]))
+
+    def _hand_on(self, number: int, word: words.Outcomes) -> Iterator[Outcome]:
+        outcomes: list[Outcome] = pickle.loads(word.pickled)
+        handed, again = self._handed[word.shard], self._again[word.shard]
+        for outcome in outcomes:
+            mark = print_of(outcome)
+            handed[mark] += 1
+            if again[mark] > 0:
+                again[mark] -= 1
+                continue
+            if self._sink is not None:
+                self._sink.write(outcome)
+            yield outcome
+        self._say(number, words.Credit(word.count, word.size))
+
+    # --- looking after them ---
+
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        if self._is_stopping and not self._is_told_to_stop:
+            self._is_told_to_stop = True
+            self._say_to_all(words.Stop())
+        if now - self._beat_at >= BEAT_SECONDS:
+            self._beat_at = now
+            self._say_to_all(words.Beat())
+            self._kill_the_silent(now)
+        if not self._is_stopping:
+            self._deal_lines()
+            self._ask_whether_it_is_over(now)
+        if now - self._committed_at >= COMMIT_SECONDS:
+            self._commit()
+
+    def _deal_lines(self) -> None:
+        while not self._feed.has_ended and self._somebody_is_hungry():
+            batches = list(self._feed.read())
+            for batch in batches:
+                if batch.dest in self._taken:
+                    self._say(self._owners[batch.dest], words.Say(batch))
+            if self._feed.has_ended:
+                self._waves.disturb()
+                self._note_few_hosts()
+                for shard in self._taken:
+                    self._say(self._owners[shard], words.InputEnded(shard, self._feed.dealt[shard]))
+            if not batches:
+                return
+
+    def _somebody_is_hungry(self) -> bool:
+        if self._plan.is_crawl:
+            return True  # all seeds are read before anything starts
+        loads = Counter({member.number: 0 for member in self._living()})
+        for shard, owner in self._owners.items():
+            loads[owner] += self._feed.on_the_way(shard)
+        for number, report in self._reports.items():
+            loads[number] += report.waiting
+        return min(loads[member.number] for member in self._living()) < ENOUGH if self._living() else False
+
+    def _note_few_hosts(self) -> None:
+        lines = self._feed.dealt
+        total, (largest, most) = sum(lines.values()), max(lines.items(), key=lambda one: one[1], default=(0, 0))
+        if self.workers > 1 and self._plan.split != "url" and total >= 100 and most > FEW_HOSTS_SHARE * total:
+            log.warning(
+                "%.0f %% of the list lies on hosts that one worker owns (shard %d of %d): the others wait for it. "
+                "To ask one host from all workers, each with its part of --per-host and --delay: --split url",
+                100 * most / total,
+                largest,
+                self._plan.shards,
+            )
+
+    def _ask_whether_it_is_over(self, now: float) -> None:
+        if self._is_finishing or not self._feed.is_done or len(self._taken) < self._plan.shards:
+            return
+        members = [member.number for member in self._living()]
+        if not all(number in self._reports and self._reports[number].is_idle for number in members):
+            return
+        verdict = self._waves.is_over(members)
+        if verdict:
+            self._is_finishing = True
+            self._say_to_all(words.Finish())
+        elif verdict is False or now - self._asked_at >= COMMIT_SECONDS:
+            self._asked_at = now
+            self._say_to_all(words.Probe(self._waves.begin()))
+
+    def _commit(self) -> None:
+        """Keep how far the list was read and committed; the shards have their own books."""
+        self._committed_at = time.monotonic()
+        if self._job is None or self._feed.behind is None:
+            return
+        position, counts = self._feed.behind
+        seconds = self._seconds_before + self._committed_at - (self._started_at or self._committed_at)
+        book = {
+            DEALT: {str(shard): count for shard, count in counts.items()},
+            SCHEDULER: {INPUT_ENDED: self._feed.is_done},
+            SECONDS: seconds,
+        }
+        self._job.commit(0, Committed(()), position, book)
+
+    def _finish(self) -> None:
+        """Put the parts together where that is wanted, and note that nothing is left."""
+        plan, job = self._plan, self._job
+        if plan.merges and plan.target is not None:
+            merge(plan.target, plan.format, plan.rotate_bytes)
+        if job is not None:
+            job.remember({FINISHED: True, MERGED: plan.merges})
+        if plan.merges and plan.target is not None:
+            remove_parts(plan.target)
+
+    # --- deaths ---
+
+    def _kill_the_silent(self, now: float) -> None:
+        for member in self._living():
+            if now - self._heard_at[member.number] > SILENT_SECONDS:
+                log.warning("worker %d has said nothing for %.0f s: it is replaced", member.number, SILENT_SECONDS)
+                member.kill()
+
+    def _bury(self, member: Member) -> None:
+        number = member.number
+        self._gone.add(number)
+        if self._is_finishing or self._is_stopping:
+            return
+        if number not in self._reports:
+            self._stillborn += 1
+            if self._stillborn >= STILLBORN_LIMIT:
+                raise EngineLost(f"{STILLBORN} (the last one: {member.death})")
+        suspects = blamed(member.marks, member.is_crash)
+        self._strikes.update(suspects)
+        self.restarts += 1
+        log.warning("worker %d is gone (%s); its shards go to a new one", number, member.death)
+        self._reports.pop(number, None)
+        self._waves.disturb()
+        successor = self._start()
+        for shard in [shard for shard, owner in self._owners.items() if owner == number]:
+            self._again[shard] += self._handed.pop(shard, Counter())
+            self._give(shard, successor)
+
+    def _troubled(self, error: str, message: str) -> CormorantError:
+        """Have the others stop in good order, and return the error that ends the run."""
+        self._is_stopping = True
+        self._say_to_all(words.Stop())
+        until = time.monotonic() + SECONDS_TO_STOP
+        while time.monotonic() < until and len(self._gone) < len(self._members) - 1:
+            self._cluster.wait(self._living(), LOOK_SECONDS)
+            for member in self._living():
+                for text in member.receive():
+                    word = words.decode_from_worker(text)
+                    if isinstance(word, words.Bye):
+                        self._take(member.number, word)
+                    elif isinstance(word, words.Outcomes):
+                        self._say(member.number, words.Credit(word.count, word.size))
+                if member.death is not None:
+                    self._gone.add(member.number)
+        kind = getattr(errors, error, None) if error else None
+        if kind is None:
+            return EngineLost(f"a worker ended by a bug of ours, please report it:\n{message}")
+        raised: CormorantError = kind(message)
+        return raised
+
+    # --- what others see ---
+
+    def stop(self) -> None:
+        """Start nothing more; what is under way is finished. Safe in a signal handler."""
+        self._is_stopping = True
+
+    def _end(self) -> None:
+        self._ended_at = time.monotonic()
+
+    def statistics(self) -> Statistics:
+        """Return the books of all workers at this instant; may be called from another thread."""
+        reports = list(self._reports.values())
+        sums: dict[str, Any] = {}
+        for name in words.Counts.__struct_fields__:
+            values = [getattr(report.counts, name) for report in reports]
+            is_table = name in ("failed", "statuses", "left_out")
+            sums[name] = MappingProxyType(dict(sum(map(Counter, values), Counter()))) if is_table else sum(values)
+        until = self._ended_at or time.monotonic()
+        return Statistics(
+            **sums,
+            not_reached=sums["offered"] - sums["duplicates"] - sum(sums["left_out"].values()) - sums["done"],
+            seconds=self._seconds_before + (until - self._started_at if self._started_at is not None else 0.0),
+            stopped=self._is_stopping,
+            input_ended=self._feed.has_ended,
+        )

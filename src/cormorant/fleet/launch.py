@@ -1,0 +1,87 @@
+"""From the words of a call to a fleet: what cannot be together is refused, and room is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cormorant.errors import UsageError
+from cormorant.fetching import Parse
+from cormorant.fleet.driver import Fleet
+from cormorant.fleet.plan import Plan
+from cormorant.fleet.wanted import Output, Wanted
+
+if TYPE_CHECKING:
+    from cormorant.interfaces import Cluster
+    from cormorant.jobs import Job
+    from cormorant.opening import Positioned
+
+POLITE = {"domain": ("host", "domain"), "host": ("host",), "url": ("host",)}  # what a split lets `polite_by` be
+
+
+def open_fleet(
+    entries: Positioned,
+    words: Mapping[str, Any],
+    wanted: Wanted,
+    output: Output,
+    *,
+    is_crawl: bool,
+    parse: Parse | None = None,
+    since: str | None = None,
+    streams: bool,
+    job: Job | None = None,
+) -> Fleet:
+    """Build the fleet behind a call with workers. `words` are its options. Raises UsageError."""
+    _check(words, wanted, is_crawl)
+    if job is not None:
+        job.cut(wanted.cut)
+    cluster = _cluster(wanted)
+    plan = Plan(
+        is_crawl=is_crawl,
+        words=dict(words),
+        parse=parse,
+        since=since,
+        split=wanted.split,
+        shards=wanted.cut if job is None else int(job.options["shards"]),
+        folder="" if job is None else os.path.abspath(job.folder),
+        is_lasting=job is not None,
+        streams=streams,
+        target=output.target,
+        format=output.format,
+        overwrite=output.overwrite,
+        rotate_bytes=output.rotate_bytes,
+        merges=output.merges,
+        is_leased=cluster.is_leased,
+    )
+    plan.station()
+    if job is None or job.is_new:
+        output.make_room()
+    if job is None:
+        plan = dataclasses.replace(plan, folder=tempfile.mkdtemp(prefix="cormorant-fleet-"))
+    return Fleet(plan, entries, cluster, min(wanted.number, plan.shards), job)
+
+
+def _check(words: Mapping[str, Any], wanted: Wanted, is_crawl: bool) -> None:
+    if is_crawl and wanted.split != "domain":
+        raise UsageError("a crawl with workers is split by domain: how far it goes is known where its seeds are")
+    by = words.get("polite_by", "host")
+    if by not in POLITE[wanted.split]:
+        raise UsageError(
+            f"polite_by={by!r} cannot be kept when hosts are split by {wanted.split} among workers: "
+            + ("leave workers out" if by == "address" else "use split domain")
+        )
+    if words.get("max_pages") is not None:
+        raise UsageError("max_pages counts over all hosts, and workers do not count together: leave one of them out")
+
+
+def _cluster(wanted: Wanted) -> Cluster:
+    if wanted.cluster is None:
+        from cormorant.fleet.processes import Processes
+
+        return Processes()
+    from cormorant.fleet.ray import RayCluster
+
+    return RayCluster(wanted.cluster)

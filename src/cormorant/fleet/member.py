@@ -1,0 +1,269 @@
+"""The inside of a worker: `cormorant.worker.Worker` over the shards it owns, and its talk with the driver.
+
+Everything happens in the worker's one loop, after each of its rounds (`Talk.after_round`): mail is taken in, outcomes
+are handed on, commits are made, and what they let go is said. Only the beat that says "I am alive" has a thread. A
+driver that is not heard for `HOLD_SECONDS` may have given our shards to somebody else: nothing new is started then,
+and after `LEAVE_SECONDS` the process ends.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+import traceback
+from _thread import start_new_thread
+from collections.abc import Mapping
+from typing import Any
+
+from cormorant import engines
+from cormorant.errors import CormorantError
+from cormorant.fleet import plan as plans
+from cormorant.fleet import words
+from cormorant.fleet.marks import Marks
+from cormorant.fleet.plan import Plan
+from cormorant.fleet.shards import Split
+from cormorant.fleet.share import Share
+from cormorant.fleet.shares import Shares, size_of
+from cormorant.interfaces import Post
+from cormorant.jobs import Job
+from cormorant.opening import open_worker
+from cormorant.sinks.naming import of_shard
+from cormorant.worker import Statistics, Worker
+
+BEAT_SECONDS = 1.0
+REPORT_SECONDS = 0.2
+LOOK_SECONDS = 0.02  # how long mail lies unseen where nothing else happens
+HOLD_SECONDS = 10.0
+LEAVE_SECONDS = 15.0
+CREDIT_OUTCOMES, CREDIT_BYTES = 4_000, 32 * 1024 * 1024
+AT_ONCE_OUTCOMES, AT_ONCE_BYTES = 256, 4 * 1024 * 1024
+
+
+def run(post: Post, told: bytes, marks_path: Any) -> None:
+    """Be a worker until the driver says that it is over. Errors are told, then the function returns."""
+    talk: Talk | None = None
+    try:
+        plan = plans.unpickled(told)
+        talk = Talk(post, plan, marks_path)
+        talk.run()
+    except CormorantError as error:
+        post.send(words.encode(words.Trouble(type(error).__name__, str(error))))
+    except BaseException:
+        post.send(words.encode(words.Trouble("", traceback.format_exc())))
+
+
+class Talk:
+    """One worker's part of the run."""
+
+    def __init__(self, post: Post, plan: Plan, marks_path: Any) -> None:
+        self._post, self._plan = post, plan
+        self._station = station = plan.station()
+        marks = Marks(marks_path, engines.width(station.engine, station.options.concurrency))
+        if station.parse is not None:
+            station.parse = marks.watched(station.parse)
+        self._shares = Shares(marks, plan.streams)
+        self._split = Split(plan.split, plan.shards)
+        self._worker: Worker = open_worker(station, self._shares).save_to(self._shares).commit_by(self)
+        self._credit, self._credit_bytes = CREDIT_OUTCOMES, CREDIT_BYTES
+        self._reported_at = 0.0
+        self._wave = 0
+        self._heard_at = time.monotonic()
+        self._report: words.Report | None = None
+
+    def run(self) -> None:
+        """Work until all is done, or the driver has it stopped."""
+        start_new_thread(self._beat, ())
+        for _ in self._worker.run():
+            pass
+        self._post.send(words.encode(words.Bye(self._state())))
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(BEAT_SECONDS)
+            if self._plan.is_leased and time.monotonic() - self._post.heard_at > LEAVE_SECONDS:
+                os._exit(1)
+            try:
+                self._post.send(words.encode(words.Beat()))
+            except (OSError, ValueError):
+                return
+
+    # --- what the worker asks of its books ---
+
+    @property
+    def tally(self) -> Any:
+        """The tally of all shards."""
+        return self._shares.tally
+
+    @property
+    def seconds_before(self) -> float:
+        """Always 0: the driver has the clock."""
+        return 0.0
+
+    @property
+    def waiting(self) -> int:
+        """How many outcomes were written and are not committed."""
+        return sum(share.commits.waiting for share in self._shares)
+
+    def save_to(self, sink: object) -> None:
+        """Each shard has its own sink."""
+
+    def count(self, outcome: Any) -> None:
+        """Count an outcome that was written."""
+        self._shares.count(outcome)
+
+    def last(self) -> None:
+        """Hand on and commit all that was written, at the end."""
+        self._send_outcomes()
+        for share in self._shares:
+            share.commits.last()
+        self._send_mail()
+
+    def close(self) -> None:
+        """Close all shards. Safe to call twice."""
+        self._shares.close()
+
+    # --- after each round ---
+
+    def after_round(self) -> float:
+        """Talk with the driver, and commit what is due; returns how soon it will be time again, in seconds."""
+        self._take_in()
+        self._send_outcomes()
+        for share in self._shares:
+            share.commits.after_round()
+        self._send_mail()
+        self._tell()
+        now = time.monotonic()
+        for share in self._shares:
+            if share.take_early() or (share.is_finished and len(share.lines)):
+                self._shares.wake(share, now)
+        return LOOK_SECONDS
+
+    def _take_in(self) -> None:
+        for message in self._post.receive(0.0):
+            self._take(words.decode_to_worker(message))
+        self._shares.is_held = self._plan.is_leased and time.monotonic() - self._post.heard_at > HOLD_SECONDS
+
+    def _take(self, word: words.ToWorker) -> None:
+        shares, now = self._shares, time.monotonic()
+        match word:
+            case words.Say(batch):
+                if batch.dest in shares:
+                    shares[batch.dest].take(batch)
+                    shares.wake(shares[batch.dest], now)
+            case words.Heard(source, dest, until):
+                if source in shares:
+                    shares[source].outbox.heard(dest, until)
+            case words.Credit(outcomes, size):
+                self._credit += outcomes
+                self._credit_bytes += size
+            case words.Take(shard, epoch, suspects):
+                shares.suspect(suspects)
+                self._own(shard, epoch)
+            case words.InputEnded(shard, lines):
+                if shard in shares:
+                    shares[shard].lines.total = lines
+                    shares.wake(shares[shard], now)
+            case words.Again(dest):
+                for share in shares:
+                    self._say_all(share.outbox.unacknowledged(dest))
+            case words.Probe(wave):
+                self._wave = wave
+                self._reported_at = 0.0
+            case words.Stop():
+                self._worker.stop()
+            case words.Finish():
+                shares.is_over = True
+            case words.Beat():
+                pass
+
+    def _own(self, shard: int, epoch: int) -> None:
+        plan = self._plan
+        folder = plan.shard_folder(shard)
+        job = Job.open(folder, {"command": "shard"}, is_lasting=plan.is_lasting)
+        try:
+            options = self._station.options
+            frontier = job.frontier(options.header, options.timeout)
+            share = Share(shard, job, self._split, self._station.scheduler, frontier)
+            if plan.target is not None:
+                target = of_shard(plan.target, shard)
+                share.save_to(job.open_output(target, plan.format, plan.overwrite, plan.rotate_bytes))
+        except BaseException:
+            job.close()
+            raise
+        self._shares.add(share, time.monotonic())
+        self._post.send(words.encode(words.Taken(shard, epoch, share.lines.taken)))
+        self._say_all(share.outbox.unacknowledged())
+
+    def _say_all(self, batches: list[Any]) -> None:
+        for batch in batches:
+            self._post.send(words.encode(words.Say(batch)))
+
+    def _send_mail(self) -> None:
+        for share in self._shares:
+            if share.has_committed:
+                share.has_committed = False
+                if self._plan.streams:
+                    self._post.send(words.encode(words.Committed(share.number)))
+            self._say_all(share.to_say)
+            share.to_say = []
+            for source, until in share.to_acknowledge:
+                self._post.send(words.encode(words.Heard(source, share.number, until)))
+            share.to_acknowledge = []
+
+    def _send_outcomes(self) -> None:
+        """Hand outcomes on, as many as the driver has room for; while it has none, wait for it."""
+        for share in self._shares:
+            while share.to_driver:
+                some = _at_once(share)
+                pickled = pickle.dumps(some, protocol=5)
+                size = size_of(some)
+                self._post.send(words.encode(words.Outcomes(share.number, len(some), size, pickled)))
+                self._credit -= len(some)
+                self._credit_bytes -= size
+                while self._credit <= 0 or self._credit_bytes <= 0:
+                    for message in self._post.receive(BEAT_SECONDS):
+                        self._take(words.decode_to_worker(message))
+
+    # --- how it stands ---
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if now - self._reported_at < REPORT_SECONDS:
+            return
+        report = self._state()
+        self._reported_at = now
+        if report != self._report:
+            self._report = report
+            self._post.send(words.encode(report))
+
+    def _state(self) -> words.Report:
+        shares = self._shares
+        return words.Report(
+            counts=_counts(self._worker.statistics()),
+            waiting=shares.waiting,
+            wave=self._wave,
+            is_idle=not shares.in_flight and all(share.is_idle for share in shares),
+            sent=sum(share.outbox.sent for share in shares),
+            received=sum(share.inbox.received for share in shares),
+            cpu_seconds=time.process_time(),
+        )
+
+
+def _at_once(share: Share) -> list[Any]:
+    """Take from what waits for the driver as much as goes at once."""
+    size = 0
+    for count, outcome in enumerate(share.to_driver, 1):
+        size += size_of([outcome])
+        if count >= AT_ONCE_OUTCOMES or size >= AT_ONCE_BYTES:
+            break
+    some, share.to_driver = share.to_driver[:count], share.to_driver[count:]
+    return some
+
+
+def _counts(books: Statistics) -> words.Counts:
+    values: dict[str, Any] = {name: getattr(books, name) for name in words.Counts.__struct_fields__}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            values[name] = dict(value)
+    return words.Counts(**values)

@@ -1,0 +1,169 @@
+"""Workers as processes of this machine, over pipes. They leave with their driver, however it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import time
+from _thread import allocate_lock, start_new_thread
+from collections import deque
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from cormorant.engines import children
+from cormorant.interfaces import Member
+
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a terminal, or a service's stop, tells the whole group
+CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE))
+MOST_AT_ONCE = 64  # messages taken of one worker before the others have their turn
+
+
+class Processes:
+    """Implements `interfaces.Cluster`: a process a worker."""
+
+    is_leased = False  # a dead process is known to be dead
+
+    def __init__(self) -> None:
+        self._context = children.context()
+        self._started: list[Process] = []
+
+    def start(self, number: int, told: bytes, marks: Path) -> Process:
+        """Start a worker. Raises EngineLost when none can be started."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(  # type: ignore[attr-defined]
+            target=_inside, args=(theirs, told, marks), name=f"cormorant-worker-{number}"
+        )
+        children.started(process.start)
+        theirs.close()
+        member = Process(number, process, ours, marks)
+        self._started.append(member)
+        return member
+
+    def wait(self, members: Sequence[Member], seconds: float) -> None:
+        """Wait until a worker has said something or died, at most so long."""
+        open_ends = [member.connection for member in self._started if not member.is_closed]
+        if open_ends:
+            wait(open_ends, seconds)
+        else:
+            time.sleep(seconds)
+
+    def close(self) -> None:
+        """Kill all that are still there, and wait until they are gone. Safe to call twice."""
+        for member in self._started:
+            member.kill()
+        for member in self._started:
+            member.join()
+        self._started.clear()
+
+
+class Process:
+    """Implements `interfaces.Member`. Its worker always reads, in a thread of its own, so `send` never waits long."""
+
+    def __init__(self, number: int, process: Any, connection: Connection, marks: Path) -> None:
+        self.number, self.marks = number, marks
+        self.connection = connection
+        self.is_closed = False
+        self._process = process
+
+    def send(self, message: bytes) -> None:
+        """Send a message; one that is dead gets none."""
+        with contextlib.suppress(OSError):
+            self.connection.send_bytes(message)
+
+    def receive(self) -> list[bytes]:
+        """Return what has come, in order."""
+        messages: list[bytes] = []
+        try:
+            while not self.is_closed and len(messages) < MOST_AT_ONCE and self.connection.poll():
+                messages.append(self.connection.recv_bytes())
+        except (EOFError, OSError):
+            self.is_closed = True
+            self.connection.close()
+        return messages
+
+    @property
+    def death(self) -> str | None:
+        """What it died of, once all that it sent was received."""
+        if not self.is_closed:
+            return None
+        self._process.join()
+        code = self._process.exitcode
+        if code is not None and code < 0:
+            with contextlib.suppress(ValueError):
+                return f"killed by {signal.Signals(-code).name}"
+        return f"exit code {code}"
+
+    @property
+    def is_crash(self) -> bool:
+        """Whether nobody killed it from outside, as far as is known."""
+        code = self._process.exitcode
+        return code is not None and (code > 0 or -code in CRASHES)
+
+    def kill(self) -> None:
+        """End it at once. Safe to call twice."""
+        with contextlib.suppress(ValueError, OSError):
+            self._process.kill()
+
+    def join(self) -> None:
+        """Wait until it is gone, and forget it."""
+        self._process.join()
+        self._process.close()
+        self.connection.close()
+
+    def __repr__(self) -> str:
+        return f"<Process {self.number} {self._process!r}>"
+
+
+# --- in the worker ---
+
+
+def _inside(connection: Connection, told: bytes, marks: Path) -> None:
+    """Be a worker. Signals are for the driver; when that is gone, so is this."""
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
+    from cormorant.fleet import member
+
+    member.run(Pipe(connection), told, marks)
+    connection.close()
+    os._exit(0)  # threads that wait on a stranger (an abandoned job) are not waited for
+
+
+class Pipe:
+    """Implements `interfaces.Post` over a pipe, which a thread reads so that the driver never waits for us."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = allocate_lock()
+        self._come: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.heard_at = time.monotonic()
+        start_new_thread(self._read, ())
+
+    def _read(self) -> None:
+        try:
+            while True:
+                self._come.put(self._connection.recv_bytes())
+                self.heard_at = time.monotonic()
+        except (EOFError, OSError):
+            os._exit(1)  # the driver is gone: what is not committed is open, and nobody waits for it
+
+    def send(self, message: bytes) -> None:
+        """Send a message; waits while the driver does not read."""
+        try:
+            with self._lock:
+                self._connection.send_bytes(message)
+        except OSError:
+            os._exit(1)
+
+    def receive(self, seconds: float) -> list[bytes]:
+        """Return what has come; when nothing has, wait at most so long."""
+        messages: deque[bytes] = deque()
+        with contextlib.suppress(queue.Empty):
+            messages.append(self._come.get(timeout=seconds) if seconds else self._come.get_nowait())
+            while True:
+                messages.append(self._come.get_nowait())
+        return list(messages)

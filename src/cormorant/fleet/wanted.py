@@ -1,0 +1,94 @@
+"""What a call asks of a fleet: how many workers, how the work is cut, and where the parts of the output go."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Any
+
+from cormorant import sinks
+from cormorant.errors import UsageError
+from cormorant.fleet.shards import SHARDS_A_WORKER, SPLITS
+from cormorant.sinks.naming import of_shards
+
+if TYPE_CHECKING:
+    from cormorant.jobs import Job
+
+MOST_WORKERS = 1_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """How many workers, and how the work is cut: the words beside a call's options.
+
+    workers   processes (on a cluster: in all); None: none, all happens here
+    shards    how many parts, for ever; None: some for each worker
+    split     what stays together: domain (registered), host, or url (then a host's budget is divided)
+    cluster   None: processes of this machine; local: Ray started here; an address: Ray that runs there
+    """
+
+    workers: int | None = None
+    shards: int | None = None
+    split: str = "domain"
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
+            raise UsageError(f"workers is {self.workers}; give 1 to {MOST_WORKERS:,}, or leave it out")
+        if self.split not in SPLITS:
+            raise UsageError(f"split is {self.split!r}; give one of {', '.join(SPLITS)}")
+        if not self.is_fleet and (self.shards is not None or self.split != "domain"):
+            raise UsageError("shards and split are for several workers: give workers (-w 4), too")
+
+    @property
+    def is_fleet(self) -> bool:
+        """Whether there are to be workers at all."""
+        return self.workers is not None or self.cluster is not None
+
+    def going_on(self, job: Job | None) -> Wanted:
+        """Return what is wanted of a run that goes on with `job`: a fleet's stays one, if with one worker."""
+        if job is None or self.is_fleet or job.options.get("shards") is None:
+            return self
+        return dataclasses.replace(self, workers=1, split=job.options.get("split") or "domain")
+
+    @property
+    def number(self) -> int:
+        """How many workers."""
+        return self.workers or os.cpu_count() or 1
+
+    @property
+    def cut(self) -> int:
+        """How many shards a job that begins now has."""
+        return self.shards or self.number * (1 if self.split == "url" else SHARDS_A_WORKER)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """Where the shards write: `target` None: nowhere. `merges`: their parts become one output when all is done."""
+
+    target: str | None = None
+    format: str | None = None
+    overwrite: bool = False
+    rotate_bytes: int | None = None
+    merges: bool = False
+
+    def __post_init__(self) -> None:
+        if self.merges and (self.target is None or (self.format or sinks.format_of(self.target)) == "folder"):
+            raise UsageError("merge puts parts together in one file: name one, such as -o pages.jsonl")
+
+    @classmethod
+    def of(cls, destination: Any, merges: bool) -> Output:
+        """Take it from where an output is described: `target`, `format`, `overwrite`, `rotate_bytes`."""
+        names = ("target", "format", "overwrite", "rotate_bytes")
+        return cls(**{name: getattr(destination, name) for name in names}, merges=merges)
+
+    def make_room(self) -> None:
+        """Make sure that nothing stands where shards will write; with `overwrite` it is removed. Raises UsageError."""
+        if self.target is None:
+            return
+        for one in (*of_shards(self.target), self.target):
+            sinks.make_room(one, self.format, self.overwrite)
+            if os.path.isfile(one):
+                os.unlink(one)
+            elif one != self.target and os.path.isdir(one):
+                os.rmdir(one)
