@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from cormorant.fleet.driver import Fleet
     from cormorant.jobs import Job
 
-ALONE = Wanted()
-
 
 def fetch(
     urls: Iterable[str],
@@ -76,15 +74,21 @@ def afetch(
     overwrite: bool = False,
     since: str | None = None,
     job: str | None = None,
+    workers: int | None = None,
+    shards: int | None = None,
+    split: str = "domain",
+    cluster: str | None = None,
+    merge: bool = False,
     **options: Unpack[OptionWords],
 ) -> AsyncGenerator[Outcome, None]:
     """Do what `fetch` does inside your own event loop: `async for page in cormorant.afetch(urls)`.
 
-    The engine is always asyncio, on the running loop.
+    The engine is always asyncio, on the running loop; with `workers` it is theirs, and any.
     """
-    if options.setdefault("engine", "asyncio") != "asyncio":
+    wanted = Wanted(workers=workers, shards=shards, split=split, cluster=cluster)
+    if not wanted.is_fleet and options.setdefault("engine", "asyncio") != "asyncio":
         raise UsageError(f"afetch runs on your event loop: engine 'asyncio' only, not {options['engine']!r}; use fetch")
-    return _alone(_fetch_worker(urls, parse, _Out(output, format, overwrite), since, job, options), job).arun()
+    return _fetch_worker(urls, parse, _Out(output, format, overwrite, merge), since, job, options, wanted).arun()
 
 
 def crawl(
@@ -127,16 +131,21 @@ def acrawl(
     overwrite: bool = False,
     report_skipped: Report | None = None,
     job: str | None = None,
+    workers: int | None = None,
+    shards: int | None = None,
+    cluster: str | None = None,
+    merge: bool = False,
     **words: Unpack[CrawlWords],
 ) -> AsyncGenerator[Outcome, None]:
     """Do what `crawl` does inside your own event loop: `async for page in cormorant.acrawl(seeds, depth=2)`.
 
-    The engine is always asyncio, on the running loop.
+    The engine is always asyncio, on the running loop; with `workers` it is theirs, and any.
     """
-    words.setdefault("engine", "asyncio")
-    if words["engine"] != "asyncio":
+    wanted = Wanted(workers=workers, shards=shards, cluster=cluster)
+    if not wanted.is_fleet and words.setdefault("engine", "asyncio") != "asyncio":
         raise UsageError(f"acrawl runs on your event loop: engine 'asyncio' only, not {words['engine']!r}; use crawl")
-    return _alone(_crawl_worker(seeds, parse, _Out(output, format, overwrite), report_skipped, job, words), job).arun()
+    out = _Out(output, format, overwrite, merge)
+    return _crawl_worker(seeds, parse, out, report_skipped, job, words, wanted).arun()
 
 
 def map(
@@ -204,7 +213,7 @@ def _fetch_worker(
     since: str | None,
     job: str | None,
     options: Mapping[str, Any],
-    wanted: Wanted = ALONE,
+    wanted: Wanted,
 ) -> Worker | Fleet:
     chosen = Options.of(options)
     out.check(since)
@@ -225,7 +234,7 @@ def _crawl_worker(
     report_skipped: Report | None,
     job: str | None,
     words: Mapping[str, Any],
-    wanted: Wanted = ALONE,
+    wanted: Wanted,
 ) -> Worker | Fleet:
     def build(kept: Job | None, entries: Any, of_workers: Wanted) -> Worker | Fleet:
         if of_workers.is_fleet:
@@ -237,15 +246,6 @@ def _crawl_worker(
 
     said = {"command": "cormorant.crawl", "scope": Scope().reach} | dict(words)
     return _built(build, seeds, job, said, parse, out, wanted)
-
-
-def _alone(worker: Worker | Fleet, job: str | None) -> Worker:
-    """Return a worker that runs in the caller's loop. Raises UsageError for the job of a fleet."""
-    if isinstance(worker, Worker):
-        return worker
-    raise UsageError(
-        f"job {job} was begun with workers, which do not run on your event loop: go on with fetch or crawl"
-    )
 
 
 def _fleet(

@@ -63,7 +63,7 @@ class Letters(Protocol):
 class Commits:
     """Commits for one run of `job`. `position` says behind which line of the input it stands.
 
-    Without a sink (`save_to`) what was handed over counts as kept.
+    Without a sink (`save_to`) what was handed over counts as kept. It commits when `seconds` have passed.
     """
 
     def __init__(
@@ -72,8 +72,9 @@ class Commits:
         counters: Callable[[], Mapping[str, Any]],
         position: Callable[[], Position],
         clock: Clock = time.monotonic,
+        seconds: float = SECONDS,
     ) -> None:
-        self._job, self._clock = job, clock
+        self._job, self._clock, self._seconds = job, clock, seconds
         self._sink: DurableSink | None = None
         self._beside: dict[str, Beside] = {}
         self._letters: Letters | None = None
@@ -112,7 +113,7 @@ class Commits:
         has_mail = self._letters is not None and self._letters.are_waiting
         if not self._waiting and not rows and not has_mail:
             return None
-        seconds = MAIL_SECONDS if has_mail else SECONDS
+        seconds = min(MAIL_SECONDS, self._seconds) if has_mail else self._seconds
         is_time = now - self._asked_at >= seconds
         if is_time or self._waiting - self._asked_of >= OUTCOMES or rows >= ROWS:
             is_long = self._waiting >= MOST_WAITING or now - self._committed_at >= LONGEST_SECONDS

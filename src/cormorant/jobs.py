@@ -79,6 +79,7 @@ class Job:
         self._told_at = -PROGRESS_SECONDS
         self._to_remember: dict[str, Any] = {}
         self._is_closed = False
+        self.is_lasting = store.is_lasting
         self.is_new = not store.last_row() and store.value(DEALT) is None
         self.options: dict[str, Any] = store.value(OPTIONS, {})
         self.is_first = not self.options

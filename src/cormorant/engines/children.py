@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, MutableSequence, Sequence
 from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
@@ -41,7 +41,7 @@ Started = TypeVar("Started")
 Marks = MutableSequence[int]  # one for each slot, and a last one that says that a child was ready
 
 
-def context() -> BaseContext:
+def context(preloaded: Sequence[str] = PRELOADED) -> BaseContext:
     """Return how processes are started: never by forking this one, whose threads and handles must not be copied.
 
     On Linux a clean server process, with our modules loaded, is forked instead (a few ms a child); elsewhere spawn.
@@ -49,7 +49,7 @@ def context() -> BaseContext:
     if not sys.platform.startswith("linux"):
         return multiprocessing.get_context("spawn")
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(PRELOADED)
+    server.set_forkserver_preload(list(preloaded))
     return server
 
 

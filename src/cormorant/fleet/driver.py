@@ -11,12 +11,15 @@ When it is over: all lines are committed, all are idle, and two waves agree (`en
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import pickle
 import shutil
+import tempfile
 import time
+import weakref
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -59,7 +62,7 @@ class Fleet:
         station = plan.station()
         self.engine = station.engine
         self.width = workers * engines.width(station.engine, station.options.concurrency)
-        self._told = told(plan)
+        self._told = b""
         before = {} if job is None else job.counters(DEALT)
         self._feed = Feed(entries, Split(plan.split, plan.shards), {int(shard): n for shard, n in before.items()})
         self._members: dict[int, Member] = {}
@@ -97,22 +100,67 @@ class Fleet:
 
     def run(self) -> Generator[Outcome, None, None]:
         """Yield each outcome that is handed over, once. Closing the generator ends all workers."""
-        self._started_at = time.monotonic()
+        outcomes = self._run()
+        weakref.finalize(outcomes, self._let_go).atexit = False
+        return outcomes
+
+    def arun(self) -> AsyncGenerator[Outcome, None]:
+        """Do what `run` does inside a running event loop: it is free while nothing comes."""
+        outcomes = self._arun()
+        weakref.finalize(outcomes, self._let_go).atexit = False
+        return outcomes
+
+    def _run(self) -> Generator[Outcome, None, None]:
+        with contextlib.closing(self._rounds()) as rounds:
+            for outcome in rounds:
+                if outcome is None:
+                    self._cluster.wait(self._living(), LOOK_SECONDS)
+                else:
+                    yield outcome
+
+    async def _arun(self) -> AsyncGenerator[Outcome, None]:
+        import asyncio
+
+        with contextlib.closing(self._rounds()) as rounds:
+            for outcome in rounds:
+                if outcome is None:
+                    await asyncio.to_thread(self._cluster.wait, self._living(), LOOK_SECONDS)
+                else:
+                    yield outcome
+
+    def _let_go(self) -> None:
+        """Close what was handed to a run whose generator nobody ever looked at."""
+        if self._started_at is None:
+            with self._closing():
+                pass
+
+    @contextlib.contextmanager
+    def _closing(self) -> Iterator[None]:
+        """Leave no worker behind, and close what was handed to the run, however it ends."""
         with contextlib.ExitStack() as stack:
-            if not self._plan.is_lasting:
-                stack.callback(shutil.rmtree, self._plan.folder, ignore_errors=True)
             stack.callback(self._end)
             if self._sink is not None:
                 stack.callback(self._sink.close)
             if self._job is not None:
-                self._job.frontier((), 30.0)
                 stack.callback(self._job.close)
+            elif self._plan.folder:
+                stack.callback(shutil.rmtree, self._plan.folder, ignore_errors=True)
+            stack.callback(self._cluster.close)
+            yield
+
+    def _rounds(self) -> Generator[Outcome | None, None, None]:
+        """Yield outcomes, and None where there is nothing to do until a worker says something."""
+        self._started_at = time.monotonic()
+        if self._job is None:
+            self._plan = dataclasses.replace(self._plan, folder=tempfile.mkdtemp(prefix="cormorant-fleet-"))
+        with self._closing():
+            if self._job is not None:
+                self._job.frontier((), 30.0)
                 if self._job.is_merged:
                     return
-            stack.callback(self._cluster.close)
             self._begin()
             while len(self._gone) < len(self._members):
-                self._cluster.wait(self._living(), LOOK_SECONDS)
+                yield None
                 for member in self._living():
                     yield from self._hear(member)
                 if self._sink is not None:
@@ -123,6 +171,7 @@ class Fleet:
                 self._finish()
 
     def _begin(self) -> None:
+        self._told = told(self._plan)
         members = [self._start() for _ in range(self.workers)]
         for shard, number in dealt(range(self._plan.shards), members).items():
             self._give(shard, number)

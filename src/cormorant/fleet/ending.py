@@ -45,12 +45,12 @@ class Waves:
             self._answers[member] = answer
 
     def is_over(self, members: Collection[int]) -> bool | None:
-        """Return what this wave says, or None: not all have answered. When it says no, another is to be begun."""
+        """Return what this wave says, once, or None: not all have answered. When it says no, begin another."""
         if set(members) - self._answers.keys():
             return None
-        sent = sum(one.sent for one in self._answers.values())
-        received = sum(one.received for one in self._answers.values())
-        if not all(one.is_idle for one in self._answers.values()) or sent != received:
+        answers, self._answers = list(self._answers.values()), {}
+        sent, received = sum(one.sent for one in answers), sum(one.received for one in answers)
+        if not all(one.is_idle for one in answers) or sent != received:
             self._before = None
             return False
         before, self._before = self._before, (sent, received)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +55,9 @@ def open_fleet(
         is_leased=cluster.is_leased,
     )
     plan.station()
+    plan.pickled()
     if job is None or job.is_new:
         output.make_room()
-    if job is None:
-        plan = dataclasses.replace(plan, folder=tempfile.mkdtemp(prefix="cormorant-fleet-"))
     return Fleet(plan, entries, cluster, min(wanted.number, plan.shards), job)
 
 

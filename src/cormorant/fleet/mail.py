@@ -153,7 +153,8 @@ class Inbox:
         Those are senders, with the number of the item that is not known yet.
         """
         self._kept = dict(self._next if heard is None else heard)
-        due, self._due = self._due, set()
+        due = self._due
+        self._due = {source for source in due if self._next[source] > self._kept.get(source, 0)}
         return [(source, self._kept.get(source, 0)) for source in due]
 
     def repeated(self) -> list[tuple[int, int]]:

@@ -28,7 +28,7 @@ class Processes:
     is_leased = False  # a dead process is known to be dead
 
     def __init__(self) -> None:
-        self._context = children.context()
+        self._context = children.context((*children.PRELOADED, "cormorant.fleet.member"))
         self._started: list[Process] = []
 
     def start(self, number: int, told: bytes, marks: Path) -> Process:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from cormorant.commits import Commits
+from cormorant.commits import SECONDS, Commits
 from cormorant.fleet.mail import LIST, Batch, Inbox, Outbox
 from cormorant.fleet.shards import Split
 from cormorant.frontier.job_lists import Position
@@ -19,6 +19,7 @@ from cormorant.jobs import SCHEDULER, Job
 from cormorant.messages import HandedOver, HopOver, LineOver, LinkOver, Outcome
 from cormorant.scheduler.fetch import FetchScheduler
 
+BRIEF_SECONDS = 0.2  # between commits that wait for no disk
 MAILED, HEARD = "mailed", "heard"  # names in the book
 
 MakeScheduler = Callable[[Iterator[Entry | None], Frontier, Neighbours], FetchScheduler]
@@ -65,7 +66,8 @@ class Share:
         assert job.journal is not None
         now = time.monotonic()
         self.scheduler.go_on(job.journal, job.counters(SCHEDULER), now, time.time(), job.is_first)
-        self.commits = Commits(job, self.scheduler.counters, self._position)
+        seconds = SECONDS if job.is_lasting else BRIEF_SECONDS
+        self.commits = Commits(job, self.scheduler.counters, self._position, seconds=seconds)
         self.commits.keep_letters(self)
         self.output: DurableSink | None = None
         self.to_driver: list[Outcome] = []  # not sent yet

@@ -79,7 +79,8 @@ class Shares:
 
     def suspect(self, suspects: dict[int, int]) -> None:
         """Run these requests alone, and give up those that had `STRIKES` already."""
-        self._suspects.update(suspects)
+        for mark, strikes in suspects.items():
+            self._suspects[mark] = max(self._suspects[mark], strikes)
 
     def wake(self, share: Share, now: float) -> None:
         """Ask a shard again: something may have changed for it."""

@@ -85,7 +85,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, is_lasting: bool = True) -> None:
-        self._is_lasting = is_lasting
+        self.is_lasting = is_lasting
         self.path = folder / FILE
         self._is_broken = False
         self._parts: dict[str, Part] = {}
@@ -112,7 +112,7 @@ class Store:
                 raise UsageError(f"{self.path} is a database of another program; name another job folder")
             if self.db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":  # it fails without an error
                 raise sqlite3.OperationalError("disk I/O error")
-            self.db.execute(f"PRAGMA synchronous={'FULL' if self._is_lasting else 'OFF'}")
+            self.db.execute(f"PRAGMA synchronous={'FULL' if self.is_lasting else 'OFF'}")
             self.db.execute("PRAGMA fullfsync=ON")  # macOS: fsync alone leaves data in the drive's cache
             self.db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
             # What an earlier process committed is written again, to the file itself: its own fsync may have failed.
