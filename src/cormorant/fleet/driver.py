@@ -28,6 +28,7 @@ from cormorant import engines, errors
 from cormorant.engines.children import STILLBORN
 from cormorant.errors import CormorantError, EngineLost
 from cormorant.fleet import words
+from cormorant.fleet.budget import Budget
 from cormorant.fleet.ending import Answer, Waves
 from cormorant.fleet.feed import Feed
 from cormorant.fleet.mail import LIST
@@ -73,6 +74,7 @@ class Fleet:
         self._heard_at: dict[int, float] = {}
         self._gone: set[int] = set()
         self._waves = Waves()
+        self._budget = None if plan.max_pages is None else Budget(plan.max_pages)
         self._handed: defaultdict[int, Counter[int]] = defaultdict(Counter)  # by shard: since its last commit
         self._again: defaultdict[int, Counter[int]] = defaultdict(Counter)  # by shard: may come a second time
         self._strikes: Counter[int] = Counter()
@@ -182,6 +184,8 @@ class Fleet:
         marks = Path(self._plan.folder, f"marks-{number}")
         self._members[number] = self._cluster.start(number, self._told, marks)
         self._heard_at[number] = time.monotonic()
+        if self._budget is not None:
+            self._budget.join(number)
         return number
 
     def _give(self, shard: int, number: int) -> None:
@@ -228,12 +232,16 @@ class Fleet:
             case words.Report():
                 self._stillborn = 0
                 self._reports[number] = word
+                if self._budget is not None:
+                    self._budget.heard(number, word.standing)
                 self._waves.answer(word.wave, number, Answer(word.is_idle, word.sent, word.received))
             case words.Committed(shard):
                 self._handed[shard].clear()
-            case words.Taken(shard, epoch, lines):
+            case words.Taken(shard, epoch, lines, asked_for):
                 if epoch == self._epochs[shard]:
                     self._feed.heard(shard, lines)
+                    if self._budget is not None:
+                        self._budget.taken(number, asked_for)
                     self._welcome(shard)
             case words.Bye(report):
                 self._reports[number] = report
@@ -279,6 +287,9 @@ class Fleet:
             self._say_to_all(words.Beat())
             self._kill_the_silent(now)
         if not self._is_stopping:
+            if self._budget is not None and len(self._taken) == self._plan.shards:
+                for number, pages in self._budget.decide():
+                    self._say(number, words.Grant(pages))
             self._deal_lines()
             self._ask_whether_it_is_over(now)
         if now - self._committed_at >= COMMIT_SECONDS:
@@ -380,6 +391,8 @@ class Fleet:
         self.restarts += 1
         log.warning("worker %d is gone (%s); its shards go to a new one", number, member.death)
         self._reports.pop(number, None)
+        if self._budget is not None:
+            self._budget.leave(number)
         self._waves.disturb()
         successor = self._start()
         for shard in [shard for shard, owner in self._owners.items() if owner == number]:

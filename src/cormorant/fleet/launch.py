@@ -11,6 +11,7 @@ from cormorant.fetching import Parse
 from cormorant.fleet.driver import Fleet
 from cormorant.fleet.plan import Plan
 from cormorant.fleet.wanted import Output, Wanted
+from cormorant.opening import Crawling
 
 if TYPE_CHECKING:
     from cormorant.interfaces import Cluster
@@ -54,6 +55,8 @@ def open_fleet(
         merges=output.merges,
         is_leased=cluster.is_leased,
     )
+    if is_crawl:
+        Crawling(words)  # max_pages is checked here: the shards do not see it
     plan.station()
     plan.pickled()
     if job is None or job.is_new:
@@ -70,8 +73,6 @@ def _check(words: Mapping[str, Any], wanted: Wanted, is_crawl: bool) -> None:
             f"polite_by={by!r} cannot be kept when hosts are split by {wanted.split} among workers: "
             + ("leave workers out" if by == "address" else "use split domain")
         )
-    if words.get("max_pages") is not None:
-        raise UsageError("max_pages counts over all hosts, and workers do not count together: leave one of them out")
 
 
 def _cluster(wanted: Wanted) -> Cluster:

@@ -14,17 +14,20 @@ import time
 import traceback
 from _thread import start_new_thread
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from cormorant import engines
 from cormorant.errors import CormorantError
 from cormorant.fleet import plan as plans
 from cormorant.fleet import words
+from cormorant.fleet.budget import Allowance, Standing
 from cormorant.fleet.marks import Marks
 from cormorant.fleet.plan import Plan
 from cormorant.fleet.shards import Split
 from cormorant.fleet.share import Share
 from cormorant.fleet.shares import Shares, size_of
+from cormorant.frontier.job_lock import Locked
 from cormorant.interfaces import Post
 from cormorant.jobs import Job
 from cormorant.opening import open_worker
@@ -36,6 +39,7 @@ REPORT_SECONDS = 0.2
 LOOK_SECONDS = 0.02  # how long mail lies unseen where nothing else happens
 HOLD_SECONDS = 10.0
 LEAVE_SECONDS = 15.0
+LOCKED_SECONDS = 20.0  # more than LEAVE_SECONDS
 CREDIT_OUTCOMES, CREDIT_BYTES = 4_000, 32 * 1024 * 1024
 AT_ONCE_OUTCOMES, AT_ONCE_BYTES = 256, 4 * 1024 * 1024
 
@@ -62,7 +66,8 @@ class Talk:
         marks = Marks(marks_path, engines.width(station.engine, station.options.concurrency))
         if station.parse is not None:
             station.parse = marks.watched(station.parse)
-        self._shares = Shares(marks, plan.streams)
+        self._allowance = Allowance() if plan.max_pages is not None else None
+        self._shares = Shares(marks, plan.streams, self._allowance)
         self._split = Split(plan.split, plan.shards)
         self._worker: Worker = open_worker(station, self._shares).save_to(self._shares).commit_by(self)
         self._credit, self._credit_bytes = CREDIT_OUTCOMES, CREDIT_BYTES
@@ -170,6 +175,8 @@ class Talk:
             case words.Probe(wave):
                 self._wave = wave
                 self._reported_at = 0.0
+            case words.Grant(pages):
+                self._be_granted(pages)
             case words.Stop():
                 self._worker.stop()
             case words.Finish():
@@ -177,10 +184,22 @@ class Talk:
             case words.Beat():
                 pass
 
+    def _be_granted(self, pages: int | None) -> None:
+        assert self._allowance is not None
+        self._reported_at = 0.0
+        if pages is None:
+            self._allowance.is_over = True
+            for share in self._shares:
+                share.scheduler.close()
+        elif pages:
+            self._allowance.grant(pages)
+        else:
+            self._allowance.give_back()
+
     def _own(self, shard: int, epoch: int) -> None:
         plan = self._plan
         folder = plan.shard_folder(shard)
-        job = Job.open(folder, {"command": "shard"}, is_lasting=plan.is_lasting)
+        job = self._held(folder)
         try:
             options = self._station.options
             frontier = job.frontier(options.header, options.timeout)
@@ -192,8 +211,20 @@ class Talk:
             job.close()
             raise
         self._shares.add(share, time.monotonic())
-        self._post.send(words.encode(words.Taken(shard, epoch, share.lines.taken)))
+        asked_for = job.journal.asked_for if job.journal is not None else 0
+        self._post.send(words.encode(words.Taken(shard, epoch, share.lines.taken, asked_for)))
         self._say_all(share.outbox.unacknowledged())
+
+    def _held(self, folder: Path) -> Job:
+        """Open a shard's journal. One who was cut off may hold it, until that one has left by itself."""
+        until = time.monotonic() + (LOCKED_SECONDS if self._plan.is_leased else 0.0)
+        while True:
+            try:
+                return Job.open(folder, {"command": "shard"}, is_lasting=self._plan.is_lasting)
+            except Locked:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(LOOK_SECONDS)
 
     def _say_all(self, batches: list[Any]) -> None:
         for batch in batches:
@@ -229,7 +260,8 @@ class Talk:
 
     def _tell(self) -> None:
         now = time.monotonic()
-        if now - self._reported_at < REPORT_SECONDS:
+        is_waited_for = self._allowance is not None and self._allowance.wants
+        if now - self._reported_at < REPORT_SECONDS and not is_waited_for:
             return
         report = self._state()
         self._reported_at = now
@@ -247,6 +279,7 @@ class Talk:
             sent=sum(share.outbox.sent for share in shares),
             received=sum(share.inbox.received for share in shares),
             cpu_seconds=time.process_time(),
+            standing=Standing() if self._allowance is None else self._allowance.standing,
         )
 
 

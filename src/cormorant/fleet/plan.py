@@ -55,9 +55,16 @@ class Plan:
         return Fetching(Options.of(self._divided), self.parse, self.since)
 
     @property
+    def max_pages(self) -> int | None:
+        """Most pages of a crawl, of all shards together."""
+        most: int | None = self.words.get("max_pages")
+        return most
+
+    @property
     def _divided(self) -> dict[str, Any]:
         """The words for one shard: where shards share hosts, each has its part of what a host gets."""
         words = dict(self.words)
+        words.pop("max_pages", None)  # of all shards together: `budget.py`
         if self.split == "url":
             words["per_host"] = per_host_of(words, self.shards)
             words["delay"] = words.get("delay", 0.0) * self.shards

@@ -56,14 +56,16 @@ def dealt(shards: Collection[int], members: Collection[int], before: Mapping[int
     """Return which member has which shard: evenly, and as many as can be stay where they were `before`."""
     before = before or {}
     hands: dict[int, list[int]] = {member: [] for member in members}
-    most = -(-len(shards) // len(hands))
+    least, more = divmod(len(shards), len(hands))  # so many members have one more than the least
     homeless = []
     for shard in sorted(shards):
         hand = hands.get(before.get(shard, -1))
-        if hand is None or len(hand) >= most:
+        if hand is not None and len(hand) == least and more:
+            more -= 1
+        elif hand is None or len(hand) >= least:
             homeless.append(shard)
-        else:
-            hand.append(shard)
+            continue
+        hand.append(shard)
     for shard in homeless:
         min(hands.values(), key=len).append(shard)
     return {shard: member for member, hand in hands.items() for shard in hand}

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from cormorant.fleet.budget import Allowance
 from cormorant.fleet.marks import Marks, print_of
 from cormorant.fleet.share import Share
 from cormorant.messages import (
@@ -28,6 +29,7 @@ from cormorant.messages import (
     Outcome,
     Page,
     Purpose,
+    Request,
     Wait,
 )
 from cormorant.tally import Tally
@@ -41,8 +43,8 @@ class Shares:
     Outcomes are written in the order in which `outcomes` hands them over. `marks` hear of every job.
     """
 
-    def __init__(self, marks: Marks | None, streams: bool) -> None:
-        self._marks, self._streams = marks, streams
+    def __init__(self, marks: Marks | None, streams: bool, allowance: Allowance | None = None) -> None:
+        self._marks, self._streams, self._allowance = marks, streams, allowance
         self._shares: dict[int, Share] = {}
         self._due: list[tuple[float, int, Share]] = []
         self._order = itertools.count()
@@ -94,7 +96,7 @@ class Shares:
         """Say what to start: of the shard that has waited longest."""
         if self._alone is not None or self._is_alone:
             return self._next_alone()
-        while not self.is_held and self._due and self._due[0][0] <= now:
+        while not self._must_hold(now) and self._due and self._due[0][0] <= now:
             due, _, share = heapq.heappop(self._due)
             if due != share.due:
                 continue
@@ -113,7 +115,15 @@ class Shares:
                 share.is_finished = True
         if not self._under_way and (self.is_over or (self._stopped and all(one.is_finished for one in self))):
             return FINISHED
-        return Wait(until=self._due[0][0] if self._due and not self.is_held else None)
+        return Wait(until=self._due[0][0] if self._due and not self._must_hold(now) else None)
+
+    def _must_hold(self, now: float) -> bool:
+        """Tell whether nothing may start, whoever is due: the driver is not heard, or has granted no page."""
+        allowance = self._allowance
+        if allowance is None or allowance.is_over or allowance.left > 0 or self._stopped:
+            return self.is_held
+        allowance.wants = bool(self._due) and self._due[0][0] <= now
+        return True
 
     def _next_alone(self) -> Fetch | Wait:
         if self._under_way.keys() - ({self._alone.ticket} if self._alone is not None else set()) or self._is_alone:
@@ -128,6 +138,8 @@ class Shares:
         ticket = next(self._tickets)
         mark = print_of(step.argument) if step.argument.purpose is Purpose.PAGE else 0
         self._under_way[ticket] = share, step.ticket, mark
+        if self._allowance is not None and _costs_a_page(step.argument):
+            self._allowance.left -= 1
         strikes = self._suspects.get(mark, 0) if self._suspects else 0
         if strikes >= STRIKES:
             words = f"{strikes} workers died of it; it is given up"
@@ -247,6 +259,10 @@ class Shares:
         """Close the outputs and let go of the journals."""
         for share in self:
             share.close()
+
+
+def _costs_a_page(request: Request) -> bool:
+    return request.purpose is Purpose.PAGE and request.attempts == 1 and not request.redirects
 
 
 def size_of(outcomes: list[Outcome]) -> int:

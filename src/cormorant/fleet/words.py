@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from cormorant.fleet.budget import Standing
 from cormorant.fleet.mail import Batch
 
 
@@ -59,6 +60,12 @@ class Probe(_Word, frozen=True):
     wave: int
 
 
+class Grant(_Word, frozen=True):
+    """To a worker: ask for so many pages more (`budget.py`); 0: give back what is left; None: there are no more."""
+
+    pages: int | None
+
+
 class Stop(_Word, frozen=True):
     """To a worker: start nothing more; bring home what is under way, then leave."""
 
@@ -72,11 +79,12 @@ class Beat(_Word, frozen=True):
 
 
 class Taken(_Word, frozen=True):
-    """From a worker: the shard is mine. It had committed so many `lines` of input before."""
+    """From a worker: the shard is mine. It has committed so many `lines` of input, and asked for so many pages."""
 
     shard: int
     epoch: int
     lines: int
+    asked_for: int
 
 
 class Outcomes(_Word, frozen=True):
@@ -123,6 +131,7 @@ class Report(_Word, frozen=True):
     sent: int
     received: int
     cpu_seconds: float
+    standing: Standing
 
 
 class Trouble(_Word, frozen=True):
@@ -138,7 +147,7 @@ class Bye(_Word, frozen=True):
     report: Report
 
 
-ToWorker = Take | InputEnded | Say | Heard | Again | Credit | Probe | Stop | Finish | Beat
+ToWorker = Take | InputEnded | Say | Heard | Again | Credit | Probe | Grant | Stop | Finish | Beat
 FromWorker = Taken | Say | Heard | Outcomes | Committed | Report | Trouble | Bye | Beat
 
 encode = msgspec.msgpack.Encoder().encode

@@ -39,7 +39,7 @@ DEEPEST_SITEMAP = 3  # an index of indexes of indexes; the protocol allows one l
 
 
 class Discovery:
-    """Turns what pages hold into requests. `left_out` counts by reason.
+    """Turns what pages hold into requests. `left_out` counts by reason. `is_closed`: no page more is asked for.
 
     In a fleet what lies on a host of another share is looked at there: `neighbours` carry it over.
     """
@@ -64,6 +64,7 @@ class Discovery:
         self.left_out: Counter[str] = Counter()
         self.found = 0
         self.reports_left_out = False
+        self.is_closed = False
 
     @property
     def reads_sitemaps(self) -> bool:
@@ -78,7 +79,7 @@ class Discovery:
         """Take a page out of the budgets of pages; when they are spent it is left out. Others always may."""
         if request.purpose is not Purpose.PAGE or request.attempts > 1 or request.redirects:
             return True
-        reason = self._bounds.spend_page(request.url)
+        reason = "pages" if self.is_closed else self._bounds.spend_page(request.url)
         if reason is not None and request.found is not None:
             self._leave_out(request.url, reason, request.found.source, request.found.depth)
         return reason is None
@@ -207,7 +208,7 @@ class Discovery:
             return "scope"
         if self._sitemaps_of[origin] >= MOST_SITEMAPS_A_HOST:
             return "sitemaps"
-        return "pages" if self._bounds.is_spent else None
+        return "pages" if self.is_closed or self._bounds.is_spent else None
 
     def redirected(self, request: Request, hop: Request, page: Page) -> Request | Failure | None:
         """Return the hop if it is to be made, the failure when it leads out of bounds, None when it is seen already.

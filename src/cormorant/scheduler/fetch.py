@@ -471,6 +471,11 @@ class FetchScheduler:
         """Start nothing more. Redirects and retries that were due stay unreached."""
         self._stopped = True
 
+    def close(self) -> None:
+        """Ask for no page more: what waits is left out. For a crawl whose budget others count."""
+        if self._discovery is not None:
+            self._discovery.is_closed = True
+
     def __repr__(self) -> str:
         return (
             f"<FetchScheduler offered={self.offered} duplicates={self.duplicates} hosts={len(self._hosts)} "
