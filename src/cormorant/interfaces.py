@@ -439,6 +439,10 @@ class Post(Protocol):
         """Return what has come, in order; when nothing has, wait at most so long."""
         ...
 
+    def flush(self) -> None:
+        """Wait until all that was sent reaches the driver, also if we die now. To be called before a commit of it."""
+        ...
+
 
 class Member(Protocol):
     """One worker of a fleet, as its driver sees it. Used from one thread, and never waits for long."""

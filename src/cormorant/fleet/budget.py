@@ -92,7 +92,7 @@ class Budget:
         return self._most - sum(bound)
 
     def decide(self) -> list[tuple[int, int | None]]:
-        """Return whom to tell what: a number of pages is a grant, 0 asks back what is left, None says that it is over."""
+        """Return whom to tell what: a number of pages is a grant, 0 asks back what is left, None says it is over."""
         hungry = [number for number, one in self._accounts.items() if one.standing.wants and one.is_heard]
         if not hungry:
             return []

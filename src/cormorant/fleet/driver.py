@@ -69,6 +69,7 @@ class Fleet:
         self._members: dict[int, Member] = {}
         self._owners: dict[int, int] = {}
         self._epochs: Counter[int] = Counter()
+        self._unsaid: defaultdict[int, list[words.ToWorker]] = defaultdict(list)
         self._taken: set[int] = set()
         self._reports: dict[int, words.Report] = {}
         self._heard_at: dict[int, float] = {}
@@ -161,6 +162,7 @@ class Fleet:
                 if self._job.is_merged:
                     return
             self._begin()
+            self._send()
             while len(self._gone) < len(self._members):
                 yield None
                 for member in self._living():
@@ -168,6 +170,7 @@ class Fleet:
                 if self._sink is not None:
                     self._sink.flush()
                 self._look_after()
+                self._send()
             self._commit()
             if self._is_finishing:
                 self._finish()
@@ -199,11 +202,18 @@ class Fleet:
 
     def _say(self, number: int, word: words.ToWorker) -> None:
         if number not in self._gone:
-            self._members[number].send(words.encode(word))
+            self._unsaid[number].append(word)
 
     def _say_to_all(self, word: words.ToWorker) -> None:
         for member in self._living():
-            member.send(words.encode(word))
+            self._unsaid[member.number].append(word)
+
+    def _send(self) -> None:
+        """Send what is to be said, to each as one message."""
+        unsaid, self._unsaid = self._unsaid, defaultdict(list)
+        for number, said in unsaid.items():
+            if number not in self._gone:
+                self._members[number].send(words.encode(said))
 
     # --- what they say ---
 
@@ -211,11 +221,11 @@ class Fleet:
         number = member.number
         for message in member.receive():
             self._heard_at[number] = time.monotonic()
-            word = words.decode_from_worker(message)
-            if isinstance(word, words.Outcomes):
-                yield from self._hand_on(number, word)
-            else:
-                self._take(number, word)
+            for word in words.decode_from_worker(message):
+                if isinstance(word, words.Outcomes):
+                    yield from self._hand_on(number, word)
+                else:
+                    self._take(number, word)
         if number not in self._gone and member.death is not None:
             self._bury(member)
 
@@ -405,10 +415,10 @@ class Fleet:
         self._say_to_all(words.Stop())
         until = time.monotonic() + SECONDS_TO_STOP
         while time.monotonic() < until and len(self._gone) < len(self._members) - 1:
+            self._send()
             self._cluster.wait(self._living(), LOOK_SECONDS)
             for member in self._living():
-                for text in member.receive():
-                    word = words.decode_from_worker(text)
+                for word in (word for text in member.receive() for word in words.decode_from_worker(text)):
                     if isinstance(word, words.Bye):
                         self._take(member.number, word)
                     elif isinstance(word, words.Outcomes):
@@ -429,6 +439,11 @@ class Fleet:
 
     def _end(self) -> None:
         self._ended_at = time.monotonic()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of the workers, user and system, as they said last; without those that were replaced."""
+        return sum(report.cpu_seconds for report in self._reports.values())
 
     def statistics(self) -> Statistics:
         """Return the books of all workers at this instant; may be called from another thread."""

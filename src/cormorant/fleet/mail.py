@@ -45,8 +45,9 @@ def batch(source: int, dest: int, first: int, items: list[Item]) -> Batch:
 
 
 class Outbox:
-    """What shard `source` has for others. `numbers` are those of the next items, by shard; `stored` is not known to
-    have arrived.
+    """What shard `source` has for others.
+
+    `numbers` are those of the next items, by shard; `stored` is what was sent and is not known to have arrived.
     """
 
     def __init__(self, source: int, numbers: Mapping[int, int], stored: Iterable[Batch] = ()) -> None:

@@ -28,6 +28,7 @@ from cormorant.fleet.shards import Split
 from cormorant.fleet.share import Share
 from cormorant.fleet.shares import Shares, size_of
 from cormorant.frontier.job_lock import Locked
+from cormorant.frontier.job_store import Mail
 from cormorant.interfaces import Post
 from cormorant.jobs import Job
 from cormorant.opening import open_worker
@@ -52,9 +53,30 @@ def run(post: Post, told: bytes, marks_path: Any) -> None:
         talk = Talk(post, plan, marks_path)
         talk.run()
     except CormorantError as error:
-        post.send(words.encode(words.Trouble(type(error).__name__, str(error))))
+        post.send(words.encode([words.Trouble(type(error).__name__, str(error))]))
     except BaseException:
-        post.send(words.encode(words.Trouble("", traceback.format_exc())))
+        post.send(words.encode([words.Trouble("", traceback.format_exc())]))
+
+
+class Delivered:
+    """The letters of a share (`commits.Letters`), sealed only when the driver has all that was sent before."""
+
+    def __init__(self, share: Share, post: Post) -> None:
+        self._share, self._post = share, post
+
+    @property
+    def are_waiting(self) -> bool:
+        """Whether a commit would change anything."""
+        return self._share.are_waiting
+
+    def sealed(self) -> tuple[Mail, Mapping[str, Any]]:
+        """Wait for the driver; return what the commit keeps of the mail."""
+        self._post.flush()
+        return self._share.sealed()
+
+    def committed(self) -> None:
+        """Let go what is kept."""
+        self._share.committed()
 
 
 class Talk:
@@ -75,13 +97,15 @@ class Talk:
         self._wave = 0
         self._heard_at = time.monotonic()
         self._report: words.Report | None = None
+        self._unsaid: list[words.FromWorker] = []
 
     def run(self) -> None:
         """Work until all is done, or the driver has it stopped."""
         start_new_thread(self._beat, ())
         for _ in self._worker.run():
             pass
-        self._post.send(words.encode(words.Bye(self._state())))
+        self._say(words.Bye(self._state()))
+        self._send()
 
     def _beat(self) -> None:
         while True:
@@ -89,7 +113,7 @@ class Talk:
             if self._plan.is_leased and time.monotonic() - self._post.heard_at > LEAVE_SECONDS:
                 os._exit(1)
             try:
-                self._post.send(words.encode(words.Beat()))
+                self._post.send(words.encode([words.Beat()]))
             except (OSError, ValueError):
                 return
 
@@ -123,10 +147,22 @@ class Talk:
         for share in self._shares:
             share.commits.last()
         self._send_mail()
+        self._send()
 
     def close(self) -> None:
         """Close all shards. Safe to call twice."""
         self._shares.close()
+
+    # --- what is said ---
+
+    def _say(self, word: words.FromWorker) -> None:
+        self._unsaid.append(word)
+
+    def _send(self) -> None:
+        """Send what is to be said, as one message."""
+        if self._unsaid:
+            said, self._unsaid = self._unsaid, []
+            self._post.send(words.encode(said))
 
     # --- after each round ---
 
@@ -138,15 +174,17 @@ class Talk:
             share.commits.after_round()
         self._send_mail()
         self._tell()
+        self._send()
         now = time.monotonic()
         for share in self._shares:
             if share.take_early() or (share.is_finished and len(share.lines)):
                 self._shares.wake(share, now)
         return LOOK_SECONDS
 
-    def _take_in(self) -> None:
-        for message in self._post.receive(0.0):
-            self._take(words.decode_to_worker(message))
+    def _take_in(self, seconds: float = 0.0) -> None:
+        for message in self._post.receive(seconds):
+            for word in words.decode_to_worker(message):
+                self._take(word)
         self._shares.is_held = self._plan.is_leased and time.monotonic() - self._post.heard_at > HOLD_SECONDS
 
     def _take(self, word: words.ToWorker) -> None:
@@ -204,6 +242,7 @@ class Talk:
             options = self._station.options
             frontier = job.frontier(options.header, options.timeout)
             share = Share(shard, job, self._split, self._station.scheduler, frontier)
+            share.commits.keep_letters(Delivered(share, self._post))
             if plan.target is not None:
                 target = of_shard(plan.target, shard)
                 share.save_to(job.open_output(target, plan.format, plan.overwrite, plan.rotate_bytes))
@@ -212,7 +251,7 @@ class Talk:
             raise
         self._shares.add(share, time.monotonic())
         asked_for = job.journal.asked_for if job.journal is not None else 0
-        self._post.send(words.encode(words.Taken(shard, epoch, share.lines.taken, asked_for)))
+        self._say(words.Taken(shard, epoch, share.lines.taken, asked_for))
         self._say_all(share.outbox.unacknowledged())
 
     def _held(self, folder: Path) -> Job:
@@ -228,18 +267,18 @@ class Talk:
 
     def _say_all(self, batches: list[Any]) -> None:
         for batch in batches:
-            self._post.send(words.encode(words.Say(batch)))
+            self._say(words.Say(batch))
 
     def _send_mail(self) -> None:
         for share in self._shares:
             if share.has_committed:
                 share.has_committed = False
                 if self._plan.streams:
-                    self._post.send(words.encode(words.Committed(share.number)))
+                    self._say(words.Committed(share.number))
             self._say_all(share.to_say)
             share.to_say = []
             for source, until in share.to_acknowledge:
-                self._post.send(words.encode(words.Heard(source, share.number, until)))
+                self._say(words.Heard(source, share.number, until))
             share.to_acknowledge = []
 
     def _send_outcomes(self) -> None:
@@ -249,12 +288,14 @@ class Talk:
                 some = _at_once(share)
                 pickled = pickle.dumps(some, protocol=5)
                 size = size_of(some)
-                self._post.send(words.encode(words.Outcomes(share.number, len(some), size, pickled)))
+                self._say(words.Outcomes(share.number, len(some), size, pickled))
+                if self._credit <= len(some) or self._credit_bytes <= size or size > AT_ONCE_BYTES // 4:
+                    self._send()
                 self._credit -= len(some)
                 self._credit_bytes -= size
                 while self._credit <= 0 or self._credit_bytes <= 0:
-                    for message in self._post.receive(BEAT_SECONDS):
-                        self._take(words.decode_to_worker(message))
+                    self._take_in(BEAT_SECONDS)
+        self._send()  # before any commit: what is committed and not sent would be lost
 
     # --- how it stands ---
 
@@ -267,7 +308,7 @@ class Talk:
         self._reported_at = now
         if report != self._report:
             self._report = report
-            self._post.send(words.encode(report))
+            self._say(report)
 
     def _state(self) -> words.Report:
         shares = self._shares

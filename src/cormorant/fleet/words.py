@@ -150,6 +150,6 @@ class Bye(_Word, frozen=True):
 ToWorker = Take | InputEnded | Say | Heard | Again | Credit | Probe | Grant | Stop | Finish | Beat
 FromWorker = Taken | Say | Heard | Outcomes | Committed | Report | Trouble | Bye | Beat
 
-encode = msgspec.msgpack.Encoder().encode
-decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
-decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
+encode = msgspec.msgpack.Encoder().encode  # a list of words: what is said in one round is one message
+decode_to_worker = msgspec.msgpack.Decoder(list[ToWorker]).decode
+decode_from_worker = msgspec.msgpack.Decoder(list[FromWorker]).decode

@@ -28,9 +28,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from cormorant import urls
 from cormorant.frontier.job_labels import Labels
-from cormorant.frontier.job_rows import LINE, NO_HOST, NO_KEY, Place, Row, rank_parts, redirected, stored
+from cormorant.frontier.job_rows import LINE, NO_HOST, NO_KEY, Place, Row, place_of, redirected, stored
 from cormorant.frontier.job_seen import LOW_BITS, packed
 from cormorant.frontier.job_store import Store, little_endian
 from cormorant.frontier.ranked import Rank
@@ -174,8 +173,7 @@ def _place(url: str | bytes, key: str | None, rest: bytes | None) -> Place:
     if key == LINE:
         return NO_HOST, (0, 0)
     assert isinstance(url, str)
-    priority, depth = rank_parts(rest)
-    return urls.origin(url), (-priority, depth)
+    return place_of(url, rest)
 
 
 def _packed(queues: Mapping[Place, list[int]]) -> bytes:

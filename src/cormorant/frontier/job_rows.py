@@ -236,9 +236,11 @@ def redirected(store: Store) -> Iterator[tuple[int, int | None]]:
     return store.rows("SELECT id, label FROM url WHERE owner IS NOT NULL")
 
 
-def rank_parts(rest: bytes | None) -> tuple[int, int]:
-    """Return priority and depth of a stored request, without making it."""
+def place_of(url: str, rest: bytes | None) -> Place:
+    """Return where a stored request waits, without making it: one that another share began, where it is now."""
     if rest is None:
-        return 0, 0
+        return urls.origin(url), (0, 0)
     more = _decode(rest)
-    return more.priority, more.depth or 0
+    if more.ending is not None:
+        return NO_HOST, (0, 0)
+    return urls.origin(more.target or url), (-more.priority, more.depth or 0)

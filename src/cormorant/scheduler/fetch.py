@@ -358,8 +358,8 @@ class FetchScheduler:
         """Make a hop, or have the share make it that owns its host. What is not made before a stop is left open."""
         if self._stopped:
             return
-        self.redirected += 1
         if self._neighbours is None or request.purpose is Purpose.ROBOTS or self._neighbours.owns(hop.target):
+            self.redirected += 1
             self._queue(hop, first=True)
         elif isinstance(page, Page):
             self._settle(request, None)
@@ -378,6 +378,7 @@ class FetchScheduler:
             before = msgspec.structs.replace(hop, target=hop.redirects[-1].url, redirects=hop.redirects[:-1])
             step = self._discovery.redirected(before, hop, page)
         if isinstance(step, Request):
+            self.redirected += 1
             self._queue(step)
         else:
             self._settle_guest(hop, step or page)
