@@ -31,7 +31,9 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 SHELVES = {
     "architecture",
+    "cluster",
     "engines",
+    "explanation/fleet",
     "explanation/how-engines-wait",
     "explanation/durability",
     "explanation/measuring",

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, MutableSequence, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
@@ -59,6 +60,7 @@ def started(start: Callable[[], Started]) -> Started:
     They begin with SIGINT blocked, so that a Ctrl-C cannot end them before they are ready for it (`begin`). Raises
     EngineLost when that is of no use.
     """
+    resource_tracker.ensure_running()  # the first time it unblocks SIGINT again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
         for _ in range(STARTS):

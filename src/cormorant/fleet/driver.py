@@ -453,6 +453,7 @@ class Fleet:
             values = [getattr(report.counts, name) for report in reports]
             is_table = name in ("failed", "statuses", "left_out")
             sums[name] = MappingProxyType(dict(sum(map(Counter, values), Counter()))) if is_table else sum(values)
+        sums["offered"] += max(0, self._feed.lines - sum(report.lines for report in reports))  # on their way to shards
         until = self._ended_at or time.monotonic()
         return Statistics(
             **sums,

@@ -72,6 +72,11 @@ class Feed:
         return self.dealt[shard] - self._heard[shard]
 
     @property
+    def lines(self) -> int:
+        """How many lines were read, in all runs."""
+        return self.dealt.total()
+
+    @property
     def is_done(self) -> bool:
         """Whether all lines were read, and committed by their shards."""
         return self.has_ended and not self._stages

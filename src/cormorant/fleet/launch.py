@@ -11,6 +11,7 @@ from cormorant.fetching import Parse
 from cormorant.fleet.driver import Fleet
 from cormorant.fleet.plan import Plan
 from cormorant.fleet.wanted import Output, Wanted
+from cormorant.jobs import DEALT
 from cormorant.opening import Crawling
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def open_fleet(
     plan.pickled()
     if job is None or job.is_new:
         output.make_room()
+    if job is not None and job.is_new:
+        job.remember({DEALT: {}})  # from now on what stands there is the job's
     return Fleet(plan, entries, cluster, min(wanted.number, plan.shards), job)
 
 

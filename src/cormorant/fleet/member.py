@@ -314,6 +314,7 @@ class Talk:
         shares = self._shares
         return words.Report(
             counts=_counts(self._worker.statistics()),
+            lines=sum(share.lines.taken for share in shares),
             waiting=shares.waiting,
             wave=self._wave,
             is_idle=not shares.in_flight and all(share.is_idle for share in shares),

@@ -122,9 +122,13 @@ class Counts(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Report(_Word, frozen=True):
-    """From a worker: how it stands. `wave` is the last it was asked by; `waiting` are requests not yet started."""
+    """From a worker: how it stands. `wave` is the last it was asked by; `waiting` are requests not yet started.
+
+    `lines` of input were read by its shards, in all runs.
+    """
 
     counts: Counts
+    lines: int
     waiting: int
     wave: int
     is_idle: bool
