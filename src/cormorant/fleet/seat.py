@@ -12,6 +12,7 @@ import threading
 import time
 from _thread import start_new_thread
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from cormorant.errors import UsageError
 from cormorant.fleet import member, words
 
 MOST_BYTES = 8 * 1024 * 1024  # of messages in one call, and waiting before the sender has to wait, too
+LINGER_SECONDS = 0.01  # until a call with something to say leaves, where nobody waits for it
 
 
 class Seat:
@@ -37,14 +39,14 @@ class Seat:
             member.run(self._box, told, marks)
         self._box.end()
 
-    def put(self, clock: float, messages: list[bytes]) -> float:
-        """Take messages of the driver, who has heard us up to `clock`; returns what our clock says."""
-        self._box.hear(clock, messages)
+    def put(self, clock: float, got: int, messages: list[bytes]) -> float:
+        """Take messages of the driver, who heard us at `clock` and has `got` messages; returns what our clock says."""
+        self._box.hear(clock, got, messages)
         return time.monotonic()
 
-    def take(self, clock: float, seconds: float) -> tuple[float, bool, list[bytes]]:
+    def take(self, clock: float, got: int, seconds: float) -> tuple[float, bool, list[bytes]]:
         """Return what our clock says, whether the worker has ended, and what it has sent; waits at most so long."""
-        self._box.hear(clock, [])
+        self._box.hear(clock, got, [])
         is_over, messages = self._box.take(seconds)
         return time.monotonic(), is_over, messages
 
@@ -56,20 +58,34 @@ class Box:
         self._come: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._out: deque[bytes] = deque()
         self._size = 0
+        self._sent = self._got = 0
         self._changed = threading.Condition()
+        self._urgent = threading.Event()
         self._is_over = False
         self.heard_at = time.monotonic()
 
     def send(self, message: bytes) -> None:
         """Send a message; waits while the driver does not call, until the process has to leave."""
         with self._changed:
-            while self._size > MOST_BYTES:
-                self._changed.wait(1.0)
-                if time.monotonic() - self.heard_at > member.LEAVE_SECONDS:
-                    os._exit(1)
+            self._wait(lambda: self._size <= MOST_BYTES)
             self._out.append(message)
+            self._sent += 1
             self._size += len(message)
+            if self._size > MOST_BYTES // 8:
+                self._urgent.set()
             self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Wait until the driver has said that it has all that was sent."""
+        with self._changed:
+            until = self._sent
+            self._urgent.set()
+            self._wait(lambda: self._got >= until)
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        while not self._changed.wait_for(condition, 1.0):
+            if time.monotonic() - self.heard_at > member.LEAVE_SECONDS:
+                os._exit(1)
 
     def receive(self, seconds: float) -> list[bytes]:
         """Return what has come; when nothing has, wait at most so long."""
@@ -80,16 +96,22 @@ class Box:
                 messages.append(self._come.get_nowait())
         return messages
 
-    def hear(self, clock: float, messages: list[bytes]) -> None:
-        """Take what the driver says, who has heard us up to `clock` (0: never)."""
+    def hear(self, clock: float, got: int, messages: list[bytes]) -> None:
+        """Take what the driver says, who has heard us at `clock` (0: never) and `got` so many messages."""
         self.heard_at = max(self.heard_at, clock)
         for message in messages:
             self._come.put(message)
+        with self._changed:
+            self._got = max(self._got, got)
+            self._changed.notify_all()
 
     def take(self, seconds: float) -> tuple[bool, list[bytes]]:
         """Return what is to go, and whether nothing follows; waits at most so long for the first."""
         with self._changed:
             self._changed.wait_for(lambda: self._out or self._is_over, seconds)
+        self._urgent.wait(LINGER_SECONDS)  # for what comes with it: a call costs as much as some pages
+        with self._changed:
+            self._urgent.clear()
             messages = at_once(self._out)
             self._size -= sum(map(len, messages))
             self._changed.notify_all()
@@ -99,6 +121,7 @@ class Box:
         """Say that nothing follows."""
         with self._changed:
             self._is_over = True
+            self._urgent.set()
             self._changed.notify_all()
 
 
