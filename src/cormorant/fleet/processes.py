@@ -61,18 +61,24 @@ class Processes:
 
 
 class Process:
-    """Implements `interfaces.Member`. Its worker always reads, in a thread of its own, so `send` never waits long."""
+    """Implements `interfaces.Member`. A thread sends, for a worker that is stopped reads nothing any more."""
 
     def __init__(self, number: int, process: Any, connection: Connection, marks: Path) -> None:
         self.number, self.marks = number, marks
         self.connection = connection
         self.is_closed = False
         self._process = process
+        self._to_go: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        start_new_thread(self._send, ())
 
     def send(self, message: bytes) -> None:
         """Send a message; one that is dead gets none."""
-        with contextlib.suppress(OSError):
-            self.connection.send_bytes(message)
+        self._to_go.put(message)
+
+    def _send(self) -> None:
+        with contextlib.suppress(OSError):  # it is dead, or closed
+            while (message := self._to_go.get()) is not None:
+                self.connection.send_bytes(message)
 
     def receive(self) -> list[bytes]:
         """Return what has come, in order."""
@@ -82,7 +88,7 @@ class Process:
                 messages.append(self.connection.recv_bytes())
         except (EOFError, OSError):
             self.is_closed = True
-            self.connection.close()
+            self._to_go.put(None)
         return messages
 
     @property
@@ -91,6 +97,7 @@ class Process:
         if not self.is_closed:
             return None
         self._process.join()
+        self.connection.close()
         code = self._process.exitcode
         if code is not None and code < 0:
             with contextlib.suppress(ValueError):
@@ -110,6 +117,7 @@ class Process:
 
     def join(self) -> None:
         """Wait until it is gone, and forget it."""
+        self._to_go.put(None)
         self._process.join()
         self._process.close()
         self.connection.close()
