@@ -74,7 +74,7 @@ class Commits:
         clock: Clock = time.monotonic,
         seconds: float = SECONDS,
     ) -> None:
-        self._job, self._clock, self._seconds = job, clock, seconds
+        self._job, self._clock, self.seconds = job, clock, seconds
         self._sink: DurableSink | None = None
         self._beside: dict[str, Beside] = {}
         self._letters: Letters | None = None
@@ -113,7 +113,7 @@ class Commits:
         has_mail = self._letters is not None and self._letters.are_waiting
         if not self._waiting and not rows and not has_mail:
             return None
-        seconds = min(MAIL_SECONDS, self._seconds) if has_mail else self._seconds
+        seconds = min(MAIL_SECONDS, self.seconds) if has_mail else self.seconds
         is_time = now - self._asked_at >= seconds
         if is_time or self._waiting - self._asked_of >= OUTCOMES or rows >= ROWS:
             is_long = self._waiting >= MOST_WAITING or now - self._committed_at >= LONGEST_SECONDS

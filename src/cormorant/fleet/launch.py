@@ -43,13 +43,13 @@ def open_fleet(
         is_crawl=is_crawl,
         words=dict(words),
         parse=parse,
-        since=since,
+        since=None if since is None else absolute(since),
         split=wanted.split,
         shards=wanted.cut if job is None else int(job.options["shards"]),
         folder="" if job is None else os.path.abspath(job.folder),
         is_lasting=job is not None,
         streams=streams,
-        target=output.target,
+        target=None if output.target is None else absolute(output.target),
         format=output.format,
         overwrite=output.overwrite,
         rotate_bytes=output.rotate_bytes,
@@ -65,6 +65,11 @@ def open_fleet(
     if job is not None and job.is_new:
         job.remember({DEALT: {}})  # from now on what stands there is the job's
     return Fleet(plan, entries, cluster, min(wanted.number, plan.shards), job)
+
+
+def absolute(path: str) -> str:
+    """Return a path as workers understand it, which are elsewhere; a folder's keeps its slash."""
+    return os.path.abspath(path) + ("/" if path.endswith("/") else "")
 
 
 def _check(words: Mapping[str, Any], wanted: Wanted, is_crawl: bool) -> None:

@@ -170,8 +170,10 @@ class Talk:
         """Talk with the driver, and commit what is due; returns how soon it will be time again, in seconds."""
         self._take_in()
         self._send_outcomes()
+        now = time.monotonic()
         for share in self._shares:
             share.commits.after_round()
+            share.complete(now)
         self._send_mail()
         self._tell()
         self._send()

@@ -19,6 +19,7 @@ from cormorant.jobs import SCHEDULER, Job
 from cormorant.messages import HandedOver, HopOver, LineOver, LinkOver, Outcome
 from cormorant.scheduler.fetch import FetchScheduler
 
+REST_SECONDS = 2.0  # so that a file is not completed for every pause
 BRIEF_SECONDS = 0.2  # between commits that wait for no disk
 MAILED, HEARD = "mailed", "heard"  # names in the book
 
@@ -76,6 +77,7 @@ class Share:
         self.has_committed = False
         self.is_finished = False
         self.due = now
+        self._rests_since = now
         self._early: list[Batch] = []  # mail that came before all seeds were read
 
     def _position(self) -> Position:
@@ -85,6 +87,8 @@ class Share:
         """Write the shard's outcomes to a sink of its own."""
         self.output = sink
         self.commits.save_to(sink)
+        if sink is not None:
+            self.commits.seconds = SECONDS  # a sync waits for the disk in any case
 
     # --- Neighbours ---
 
@@ -156,6 +160,13 @@ class Share:
             self._kept_lines = self.lines.taken
             self.to_acknowledge.append((LIST, self._kept_lines))
         self.has_committed = True
+
+    def complete(self, now: float) -> None:
+        """Commit what a sink keeps until its file is complete, once nothing more has come for a while."""
+        if not self.is_finished or not self.commits.waiting:
+            self._rests_since = now
+        elif now - self._rests_since >= REST_SECONDS:
+            self.commits.last()
 
     @property
     def is_idle(self) -> bool:
