@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cormorant import sinks
 from cormorant.errors import UsageError
-from cormorant.fleet.shards import SHARDS_A_WORKER, SPLITS
-from cormorant.sinks.naming import of_shards
+from cormorant.fleet.shards import MOST_SHARDS, SHARDS_A_WORKER, SPLITS
 
 if TYPE_CHECKING:
     from cormorant.jobs import Job
@@ -35,6 +34,8 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
             raise UsageError(f"workers is {self.workers}; give 1 to {MOST_WORKERS:,}, or leave it out")
+        if self.shards is not None and not 1 <= self.shards <= MOST_SHARDS:
+            raise UsageError(f"shards is {self.shards}; give 1 to {MOST_SHARDS:,}, or leave it out")
         if self.split not in SPLITS:
             raise UsageError(f"split is {self.split!r}; give one of {', '.join(SPLITS)}")
         if not self.is_fleet and (self.shards is not None or self.split != "domain"):
@@ -59,7 +60,9 @@ class Wanted:
     @property
     def cut(self) -> int:
         """How many shards a job that begins now has."""
-        return self.shards or self.number * (1 if self.split == "url" else SHARDS_A_WORKER)
+        if self.shards is not None:
+            return self.shards
+        return self.number * (1 if self.split == "url" else SHARDS_A_WORKER)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,9 +89,6 @@ class Output:
         """Make sure that nothing stands where shards will write; with `overwrite` it is removed. Raises UsageError."""
         if self.target is None:
             return
-        for one in (*of_shards(self.target), self.target):
-            sinks.make_room(one, self.format, self.overwrite)
-            if os.path.isfile(one):
-                os.unlink(one)
-            elif one != self.target and os.path.isdir(one):
-                os.rmdir(one)
+        sinks.make_room(self.target, self.format, self.overwrite)
+        if os.path.isfile(self.target):
+            os.unlink(self.target)

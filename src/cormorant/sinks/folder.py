@@ -21,6 +21,7 @@ from cormorant.interfaces import Committed
 from cormorant.messages import Outcome, Result
 from cormorant.sinks import folder_files, records
 from cormorant.sinks.files import cannot_write
+from cormorant.sinks.naming import of_shards
 from cormorant.sinks.parts import Parts
 
 INDEX = "index.jsonl"
@@ -165,6 +166,10 @@ def make_ready(path: str | os.PathLike[str], overwrite: bool) -> None:
         used = any(root.iterdir())
         if used and overwrite:
             folder_files.remove_pages(root, INDEX)
+            for shard in of_shards(os.path.join(path, "")):
+                folder_files.remove_pages(Path(shard), INDEX)
+                os.unlink(os.path.join(shard, INDEX))
+                os.rmdir(shard)
     except (OSError, ValueError) as error:
         raise cannot_write(path, error) from error
     if used and not overwrite:

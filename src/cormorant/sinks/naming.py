@@ -90,7 +90,7 @@ class Naming:
 
     def make_room(self, overwrite: bool) -> None:
         """Remove an earlier output, all but the target itself, if that is allowed. Raises UsageError if it is not."""
-        there = self.present()
+        there = self.present() + [part for one in of_shards(str(self.target)) for part in Naming(one).present()]
         if there and not overwrite:
             raise files.exists(there[0])
         for path in there:
