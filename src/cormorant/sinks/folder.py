@@ -7,6 +7,7 @@ folder; a file is complete before the index names it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -169,7 +170,9 @@ def make_ready(path: str | os.PathLike[str], overwrite: bool) -> None:
             for shard in of_shards(os.path.join(path, "")):
                 folder_files.remove_pages(Path(shard), INDEX)
                 os.unlink(os.path.join(shard, INDEX))
-                os.rmdir(shard)
+                for folder, _, _ in os.walk(shard, topdown=False):
+                    with contextlib.suppress(OSError):  # somebody's own file is in it
+                        os.rmdir(folder)
     except (OSError, ValueError) as error:
         raise cannot_write(path, error) from error
     if used and not overwrite:
