@@ -41,7 +41,7 @@ def fetch(
     job: str | None = None,
     workers: int | None = None,
     shards: int | None = None,
-    split: str = "domain",
+    split: str | None = None,
     cluster: str | None = None,
     merge: bool = False,
     **options: Unpack[OptionWords],
@@ -57,11 +57,11 @@ def fetch(
     goes on, and each URL is in `output` once (without one, what was handed over just before a kill comes again).
     `workers` processes share the list, each with the engine, and hosts of its own; what they write goes to `shards`
     parts beside `output` (`merge` puts them together at the end), and `cormorant.read` reads them all. `split` is what
-    stays with one worker: domain, host, or url. `cluster` is the address of Ray, or local. As with every program that
-    starts processes, the script's main part needs its `if __name__ == "__main__":`.
+    stays with one worker: domain (the usual), host, or url. `cluster` is the address of Ray, or local.
+    As with every program that starts processes, the script's main part needs its `if __name__ == "__main__":`.
     Raises UsageError for a wrong option, MissingPackage for an engine that is not installed.
     """
-    wanted = Wanted(workers=workers, shards=shards, split=split, cluster=cluster)
+    wanted = {"workers": workers, "shards": shards, "split": split, "cluster": cluster, "merge": merge}
     return _fetch_worker(urls, parse, _Out(output, format, overwrite, merge), since, job, options, wanted).run()
 
 
@@ -76,7 +76,7 @@ def afetch(
     job: str | None = None,
     workers: int | None = None,
     shards: int | None = None,
-    split: str = "domain",
+    split: str | None = None,
     cluster: str | None = None,
     merge: bool = False,
     **options: Unpack[OptionWords],
@@ -85,8 +85,8 @@ def afetch(
 
     The engine is always asyncio, on the running loop; with `workers` it is theirs, and any.
     """
-    wanted = Wanted(workers=workers, shards=shards, split=split, cluster=cluster)
-    if not wanted.is_fleet and options.setdefault("engine", "asyncio") != "asyncio":
+    wanted = {"workers": workers, "shards": shards, "split": split, "cluster": cluster, "merge": merge}
+    if workers is None and cluster is None and options.setdefault("engine", "asyncio") != "asyncio":
         raise UsageError(f"afetch runs on your event loop: engine 'asyncio' only, not {options['engine']!r}; use fetch")
     return _fetch_worker(urls, parse, _Out(output, format, overwrite, merge), since, job, options, wanted).arun()
 
@@ -118,7 +118,7 @@ def crawl(
     robots.txt kept to, 2 retries. How a page was found is its `found`. `job`, `workers`, `shards`, `cluster` and
     `merge` as for `fetch`. Raises UsageError for a wrong option.
     """
-    wanted = Wanted(workers=workers, shards=shards, cluster=cluster)
+    wanted = {"workers": workers, "shards": shards, "cluster": cluster, "merge": merge}
     return _crawl_worker(seeds, parse, _Out(output, format, overwrite, merge), report_skipped, job, words, wanted).run()
 
 
@@ -141,8 +141,8 @@ def acrawl(
 
     The engine is always asyncio, on the running loop; with `workers` it is theirs, and any.
     """
-    wanted = Wanted(workers=workers, shards=shards, cluster=cluster)
-    if not wanted.is_fleet and words.setdefault("engine", "asyncio") != "asyncio":
+    wanted = {"workers": workers, "shards": shards, "cluster": cluster, "merge": merge}
+    if workers is None and cluster is None and words.setdefault("engine", "asyncio") != "asyncio":
         raise UsageError(f"acrawl runs on your event loop: engine 'asyncio' only, not {words['engine']!r}; use crawl")
     out = _Out(output, format, overwrite, merge)
     return _crawl_worker(seeds, parse, out, report_skipped, job, words, wanted).arun()
@@ -213,7 +213,7 @@ def _fetch_worker(
     since: str | None,
     job: str | None,
     options: Mapping[str, Any],
-    wanted: Wanted,
+    wanted: Mapping[str, Any],
 ) -> Worker | Fleet:
     chosen = Options.of(options)
     out.check(since)
@@ -234,7 +234,7 @@ def _crawl_worker(
     report_skipped: Report | None,
     job: str | None,
     words: Mapping[str, Any],
-    wanted: Wanted,
+    wanted: Mapping[str, Any],
 ) -> Worker | Fleet:
     def build(kept: Job | None, entries: Any, of_workers: Wanted) -> Worker | Fleet:
         if of_workers.is_fleet:
@@ -265,16 +265,17 @@ def _built(
     words: dict[str, Any],
     parse: fetching.Parse | None,
     out: _Out,
-    wanted: Wanted,
+    wanted: Mapping[str, Any],
 ) -> Worker | Fleet:
     """Build what runs over `texts`; what is remembered in `folder` goes on there."""
     from cormorant.listed import Listed
 
     if folder is None:
-        if not wanted.is_fleet:
-            return build(None, _entries(texts), wanted)
+        alone = Wanted.of(None, **wanted)
+        if not alone.is_fleet:
+            return build(None, _entries(texts), alone)
         _check_texts(texts)
-        return build(None, Listed(texts, Position()), wanted)
+        return build(None, Listed(texts, Position()), alone)
     from cormorant.jobs import Job
 
     _check_texts(texts)
@@ -282,10 +283,10 @@ def _built(
     if words.get("since") is not None:
         words["since"] = os.path.abspath(words["since"])
     words |= {"output": target, "format": out.format, "parse": None if parse is None else _name_of(parse)}
-    words |= {"shards": wanted.shards, "split": wanted.split if wanted.is_fleet else None}
+    words |= {"shards": wanted["shards"], "split": wanted.get("split")}
     job = Job.open(folder, words)
     try:
-        return build(job, Listed(texts, job.position), wanted.going_on(job))
+        return build(job, Listed(texts, job.position), Wanted.of(job, **wanted))
     except BaseException:
         job.close()
         raise

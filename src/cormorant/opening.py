@@ -31,6 +31,7 @@ from cormorant.scheduler.discovery import Discovery
 from cormorant.scheduler.fetch import FetchScheduler
 from cormorant.scheduler.intake import Conditions
 from cormorant.scheduler.settings import FetchPolicies
+from cormorant.sinks.naming import of_shards
 from cormorant.transport import Curl
 from cormorant.worker import Worker
 
@@ -294,7 +295,7 @@ def _conditions(since: str | None) -> Conditions | None:
         return None
     from cormorant.frontier.validators import Validators
 
-    return Validators.of_run(since).conditions
+    return Validators.of_run(*(of_shards(since) or [since])).conditions
 
 
 def _open(

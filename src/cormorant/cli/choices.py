@@ -147,11 +147,12 @@ Shards = Annotated[
     ),
 ]
 Split = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--split",
         metavar="BY",
         rich_help_panel=FLEET,
+        show_default="domain",
         help="What stays with one worker: domain, host, or url (for lists of few hosts: each worker then has its part "
         "of --per-host and --delay).",
     ),
@@ -333,10 +334,7 @@ def wanted_in(words: Mapping[str, Any], job: Job | None) -> Wanted:
     """Return what workers a command's parameters ask for; `job` is the one it goes on with. Raises UsageError."""
     from cormorant.fleet.wanted import Wanted
 
-    wanted = Wanted(
-        workers=words["workers"], shards=words["shards"], split=words["split"] or "domain", cluster=words["cluster"]
-    )
-    return wanted.going_on(job)
+    return Wanted.of(job, **{word: words[word] for word in ("workers", "shards", "split", "cluster", "merge")})
 
 
 def options_in(words: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def crawl(
     workers: choices.Workers = None,
     merge: choices.Merge = False,
     shards: choices.Shards = None,
-    split: choices.Split = "domain",
+    split: choices.Split = None,
     cluster: choices.ClusterAt = None,
     quiet: choices.Quiet = False,
     report_skipped: Annotated[

@@ -47,11 +47,14 @@ class Destination:
         """Whether results go to stdout."""
         return self.target in (None, STDOUT)
 
-    def open(self, sources: Sequence[str], job: Job | None = None) -> Sink:
-        """Open the sink; of a job, cut back. Raises UsageError when it would overwrite a list it is made from."""
+    def check(self, sources: Sequence[str]) -> None:
+        """Raise UsageError when it would overwrite a list it is made from."""
         for source in sources:
             if self._is_same_file(source):
                 raise UsageError(f"{self.target!r} is both the list and the output; name another output")
+
+    def open(self, job: Job | None = None) -> Sink:
+        """Open the sink; of a job, cut back."""
         if job is not None:
             return job.open_output(str(self.target), self.format, self.overwrite, self.rotate_bytes)
         if self.target is None and self.format is None and is_terminal(sys.stdout):

@@ -70,7 +70,7 @@ def fetch(
     workers: choices.Workers = None,
     merge: choices.Merge = False,
     shards: choices.Shards = None,
-    split: choices.Split = "domain",
+    split: choices.Split = None,
     cluster: choices.ClusterAt = None,
     quiet: choices.Quiet = False,
     parse: choices.Parse = None,

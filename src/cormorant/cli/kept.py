@@ -60,8 +60,6 @@ def _remembered(command: str, words: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("input", "seeds"):
         if rest.get(name):
             rest[name] = [_absolute(one) if os.path.exists(one) else one for one in rest[name]]
-    if rest.get("workers") is None and rest.get("cluster") is None:
-        rest["split"] = None
     return {"command": command, FOLDER: os.getcwd()} | rest
 
 

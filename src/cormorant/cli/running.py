@@ -146,8 +146,9 @@ def carry_out(
     start: Callable[[Sink], Worker | Fleet], lines: Lines, destination: Destination, work: Work, job: Job | None = None
 ) -> Exit:
     """Run `start(sink)` to the end, or until it is stopped, and tell how it went."""
+    destination.check(work.sources)
     stops = Stops("" if destination.quiet else _drain_note(work.timeout))
-    safe = SafeSink(lambda: destination.open(work.sources, job), stops)
+    safe = SafeSink(lambda: destination.open(job), stops)
     progress = destination.shows_progress()  # asked before stdout is taken for the data
     if not destination.quiet:
         logging.getLogger("cormorant.auto").setLevel(logging.INFO)  # what `--engine auto` chose, and why

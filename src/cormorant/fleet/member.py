@@ -8,12 +8,13 @@ and after `LEAVE_SECONDS` the process ends.
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 import time
 import traceback
 from _thread import start_new_thread
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from cormorant.frontier.job_lock import Locked
 from cormorant.frontier.job_store import Mail
 from cormorant.interfaces import Post
 from cormorant.jobs import Job
+from cormorant.messages import Page
 from cormorant.opening import open_worker
 from cormorant.sinks.naming import of_shard
 from cormorant.worker import Statistics, Worker
@@ -56,6 +58,29 @@ def run(post: Post, told: bytes, marks_path: Any) -> None:
         post.send(words.encode([words.Trouble(type(error).__name__, str(error))]))
     except BaseException:
         post.send(words.encode([words.Trouble("", traceback.format_exc())]))
+
+
+def travelling(parse: Callable[[Page], Any]) -> Callable[[Page], Any]:
+    """Return a parse function that raises TypeError for a result that cannot travel to the driver."""
+
+    def checked(result: Any) -> Any:
+        try:
+            pickle.dumps(result, protocol=5)
+        except Exception as error:
+            raise TypeError(f"the result cannot travel between processes: {error}") from error
+        return result
+
+    if inspect.iscoroutinefunction(parse):
+
+        async def awaited(page: Page) -> Any:
+            return checked(await parse(page))
+
+        return awaited
+
+    def plain(page: Page) -> Any:
+        return checked(parse(page))
+
+    return plain
 
 
 class Delivered:
@@ -87,7 +112,7 @@ class Talk:
         self._station = station = plan.station()
         marks = Marks(marks_path, engines.width(station.engine, station.options.concurrency))
         if station.parse is not None:
-            station.parse = marks.watched(station.parse)
+            station.parse = marks.watched(travelling(station.parse) if plan.streams else station.parse)
         self._allowance = Allowance() if plan.max_pages is not None else None
         self._shares = Shares(marks, plan.streams, self._allowance)
         self._split = Split(plan.split, plan.shards)

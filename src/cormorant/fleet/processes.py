@@ -6,11 +6,12 @@ import contextlib
 import os
 import queue
 import signal
+import threading
 import time
 from _thread import allocate_lock, start_new_thread
 from collections import deque
 from collections.abc import Sequence
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Processes:
     def __init__(self) -> None:
         self._context = children.context((*children.PRELOADED, "cormorant.fleet.member"))
         self._started: list[Process] = []
+        self._news = threading.Event()
 
     def start(self, number: int, told: bytes, marks: Path) -> Process:
         """Start a worker. Raises EngineLost when none can be started."""
@@ -39,17 +41,14 @@ class Processes:
         )
         children.started(process.start)
         theirs.close()
-        member = Process(number, process, ours, marks)
+        member = Process(number, process, ours, marks, self._news)
         self._started.append(member)
         return member
 
     def wait(self, members: Sequence[Member], seconds: float) -> None:
         """Wait until a worker has said something or died, at most so long."""
-        open_ends = [member.connection for member in self._started if not member.is_closed]
-        if open_ends:
-            wait(open_ends, seconds)
-        else:
-            time.sleep(seconds)
+        self._news.wait(seconds)
+        self._news.clear()
 
     def close(self) -> None:
         """Kill all that are still there, and wait until they are gone. Safe to call twice."""
@@ -61,15 +60,20 @@ class Processes:
 
 
 class Process:
-    """Implements `interfaces.Member`. A thread sends, for a worker that is stopped reads nothing any more."""
+    """Implements `interfaces.Member`.
 
-    def __init__(self, number: int, process: Any, connection: Connection, marks: Path) -> None:
+    Two threads send and receive: a worker that is stopped reads nothing any more, and may have sent half a message.
+    What waits here is bounded by the credit that the worker has.
+    """
+
+    def __init__(self, number: int, process: Any, connection: Connection, marks: Path, news: threading.Event) -> None:
         self.number, self.marks = number, marks
-        self.connection = connection
-        self.is_closed = False
-        self._process = process
+        self._connection, self._process, self._news = connection, process, news
         self._to_go: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._come: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._is_closed = False
         start_new_thread(self._send, ())
+        start_new_thread(self._read, ())
 
     def send(self, message: bytes) -> None:
         """Send a message; one that is dead gets none."""
@@ -78,26 +82,38 @@ class Process:
     def _send(self) -> None:
         with contextlib.suppress(OSError):  # it is dead, or closed
             while (message := self._to_go.get()) is not None:
-                self.connection.send_bytes(message)
+                self._connection.send_bytes(message)
+
+    def _read(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._come.put(self._connection.recv_bytes())
+                self._news.set()
+        self._come.put(None)
+        self._news.set()
 
     def receive(self) -> list[bytes]:
         """Return what has come, in order."""
         messages: list[bytes] = []
-        try:
-            while not self.is_closed and len(messages) < MOST_AT_ONCE and self.connection.poll():
-                messages.append(self.connection.recv_bytes())
-        except (EOFError, OSError):
-            self.is_closed = True
-            self._to_go.put(None)
+        with contextlib.suppress(queue.Empty):
+            while not self._is_closed and len(messages) < MOST_AT_ONCE:
+                message = self._come.get_nowait()
+                if message is None:
+                    self._is_closed = True
+                    self._to_go.put(None)
+                else:
+                    messages.append(message)
+        if len(messages) == MOST_AT_ONCE:
+            self._news.set()
         return messages
 
     @property
     def death(self) -> str | None:
         """What it died of, once all that it sent was received."""
-        if not self.is_closed:
+        if not self._is_closed:
             return None
         self._process.join()
-        self.connection.close()
+        self._connection.close()
         code = self._process.exitcode
         if code is not None and code < 0:
             with contextlib.suppress(ValueError):
@@ -120,7 +136,7 @@ class Process:
         self._to_go.put(None)
         self._process.join()
         self._process.close()
-        self.connection.close()
+        self._connection.close()
 
     def __repr__(self) -> str:
         return f"<Process {self.number} {self._process!r}>"

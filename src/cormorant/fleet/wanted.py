@@ -23,6 +23,7 @@ class Wanted:
     workers   processes (on a cluster: in all); None: none, all happens here
     shards    how many parts, for ever; None: some for each worker
     split     what stays together: domain (registered), host, or url (then a host's budget is divided)
+    merge     put the parts of the output together when all is done
     cluster   None: processes of this machine; local: Ray started here; an address: Ray that runs there
     """
 
@@ -30,6 +31,7 @@ class Wanted:
     shards: int | None = None
     split: str = "domain"
     cluster: str | None = None
+    merge: bool = False
 
     def __post_init__(self) -> None:
         if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
@@ -38,19 +40,22 @@ class Wanted:
             raise UsageError(f"shards is {self.shards}; give 1 to {MOST_SHARDS:,}, or leave it out")
         if self.split not in SPLITS:
             raise UsageError(f"split is {self.split!r}; give one of {', '.join(SPLITS)}")
-        if not self.is_fleet and (self.shards is not None or self.split != "domain"):
-            raise UsageError("shards and split are for several workers: give workers (-w 4), too")
+        if not self.is_fleet and (self.shards is not None or self.split != "domain" or self.merge):
+            raise UsageError("shards, split and merge are for several workers: give workers (-w 4), too")
 
     @property
     def is_fleet(self) -> bool:
         """Whether there are to be workers at all."""
         return self.workers is not None or self.cluster is not None
 
-    def going_on(self, job: Job | None) -> Wanted:
-        """Return what is wanted of a run that goes on with `job`: a fleet's stays one, if with one worker."""
-        if job is None or self.is_fleet or job.options.get("shards") is None:
-            return self
-        return dataclasses.replace(self, workers=1, split=job.options.get("split") or "domain")
+    @classmethod
+    def of(cls, job: Job | None, **words: Any) -> Wanted:
+        """Take it from the words of a call; what goes on with a fleet's `job` stays one, if with one worker."""
+        if job is not None and job.options.get("shards") is not None:
+            words = {"workers": None if words.get("cluster") else 1, "split": job.options.get("split")} | {
+                word: value for word, value in words.items() if value is not None
+            }
+        return cls(**{word: value for word, value in words.items() if value is not None})
 
     @property
     def number(self) -> int:

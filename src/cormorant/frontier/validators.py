@@ -43,17 +43,9 @@ class Validators:
             self._database.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", _rows(records))
 
     @classmethod
-    def of_run(cls, path: str) -> Validators:
-        """Read the JSON Lines (.gz too) or the folder that an earlier run wrote. Raises UsageError."""
-        source = Path(path)
-        if source.is_dir():
-            source = source / INDEX
-        try:
-            with gzip.open(source) if source.suffix == ".gz" else source.open("rb") as lines:
-                return cls(_records(lines, os.fspath(source)))
-        except (OSError, EOFError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UsageError(f"since: cannot read {source}: {reason}; name the .jsonl of an earlier run") from error
+    def of_run(cls, *paths: str) -> Validators:
+        """Read the JSON Lines (.gz too) or the folders that an earlier run wrote, in this order. Raises UsageError."""
+        return cls(record for path in paths for record in _read(Path(path)))
 
     def conditions(self, url: str) -> Headers:
         """Return the headers that make a request for `url` conditional; none where nothing is known."""
@@ -62,6 +54,17 @@ class Validators:
             return ()
         pairs = (("If-None-Match", row[0]), ("If-Modified-Since", row[1]))
         return tuple((name, value) for name, value in pairs if value)
+
+
+def _read(source: Path) -> Iterator[_Record]:
+    if source.is_dir():
+        source = source / INDEX
+    try:
+        with gzip.open(source) if source.suffix == ".gz" else source.open("rb") as lines:
+            yield from _records(lines, os.fspath(source))
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"since: cannot read {source}: {reason}; name the .jsonl of an earlier run") from error
 
 
 def _records(lines: IO[bytes] | gzip.GzipFile, name: str) -> Iterator[_Record]:
