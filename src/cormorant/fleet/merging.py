@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import closing
+from pathlib import Path
 
 from cormorant import sinks
 from cormorant.reading import read
+from cormorant.sinks.files import sync_path
 from cormorant.sinks.naming import Naming, of_shards
 
 
 def merge(target: str, format: str | None, rotate_bytes: int | None) -> None:
-    """Write all outcomes of the parts to `target`, and put it on stable storage. The parts stay. Raises OutputError."""
-    with closing(sinks.open_sink(target, format, overwrite=True, rotate_bytes=rotate_bytes)) as sink:
+    """Write all outcomes of the parts to `target`, and put it on stable storage. The parts stay. Raises OutputError.
+
+    It is made in a folder of its own and moved when it is whole, so that a merge that is killed can be made again.
+    """
+    place = Path(target)
+    beside = place.with_name(f".{place.name}.merging")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    with closing(sinks.open_sink(beside / place.name, format, rotate_bytes=rotate_bytes)) as sink:
         for part in of_shards(target):
             for outcome in read(part):
                 sink.write(outcome)
         sink.sync(complete=True)
+    for made in Naming(beside / place.name).present():
+        made.replace(place.with_name(made.name))
+    sync_path(place.parent)
+    beside.rmdir()
 
 
 def remove_parts(target: str) -> None:
