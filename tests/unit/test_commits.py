@@ -38,7 +38,14 @@ class Scene:
     def counters(self, name: str) -> dict[str, Any]:
         return self.counted if name == TALLY else {}
 
-    def commit(self, written: int, committed: Committed | None, position: Position, book: Mapping[str, Any], mail: object = None) -> None:
+    def commit(
+        self,
+        written: int,
+        committed: Committed | None,
+        position: Position,
+        book: Mapping[str, Any],
+        mail: object = None,
+    ) -> None:
         self.log.append(("commit", written, committed is not None, position.line, dict(book)))
         if self.trouble == "commit":
             raise OutputError("the journal is full")
