@@ -4,7 +4,7 @@
 
 10 KB pages of 32 hosts, 64 in flight a worker, plain and with a parse function that computes for about a millisecond;
 outcomes handed to the caller (`caller`), or written by the workers as JSON Lines (`parts`). Everything from the first
-URL to the last outcome counts, so the start of the workers too. `pinned`: one worker on one core, the origin on another.
+URL to the last outcome counts, with the start of the workers. `pinned`: one worker on one core, the origin on another.
 """
 
 from __future__ import annotations
