@@ -98,7 +98,7 @@ def test_a_worker_that_stands_still_holds_nobody_up_while_lines_are_dealt(draw: 
     assert stopped
 
 
-@pytest.mark.parametrize("name", ["pages.jsonl", "pages.warc.gz", "pages/", "pages.sqlite"])  # a Parquet file wants 2 s of quiet
+@pytest.mark.parametrize("name", ["pages.jsonl", "pages.warc.gz", "pages/", "pages.sqlite"])  # Parquet wants quiet
 def test_parts_hold_each_page_once_whoever_is_killed(
     truth: Truth, draw: random.Random, name: str, tmp_path: Path
 ) -> None:

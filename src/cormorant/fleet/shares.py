@@ -107,6 +107,8 @@ class Shares:
                 fetch = self._started(share, step, now)
                 if fetch is not None:
                     return fetch
+                if self._alone is not None:
+                    return Wait()  # for those under way: nothing else begins beside it, not even another suspect
             elif isinstance(step, Wait):
                 share.due = -1.0 if step.until is None else step.until
                 if step.until is not None:
