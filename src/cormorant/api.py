@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import os
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sized
 from typing import TYPE_CHECKING, Any
@@ -215,7 +216,7 @@ def _fetch_worker(
     options: Mapping[str, Any],
     wanted: Mapping[str, Any],
 ) -> Worker | Fleet:
-    chosen = Options.of(options)
+    chosen = Options.of(options, besides=inspect.signature(fetch).parameters)
     out.check(since)
 
     def build(kept: Job | None, entries: Any, of_workers: Wanted) -> Worker | Fleet:

@@ -39,6 +39,7 @@ OPTIONS, LISTS = "options", "lists"  # names in the book
 REPORT = "report_skipped"  # an option, and what is committed of its file
 FINISHED = "finished"  # of a fleet's job: all shards are done
 MERGED = "merged"  # ... and their parts are one output
+COUNTS = "counts"  # ... and how it ended, worker by worker (`fleet.words.Counts`)
 DEALT = "dealt"  # of a fleet's job: how many lines each shard was given, up to the position
 SCHEDULER, INPUT_ENDED = "scheduler", "input_ended"  # what the scheduler counted, and one of it
 
@@ -281,6 +282,10 @@ class Job:
     def outbox(self) -> list[tuple[int, int, bytes]]:
         """Return what a share of a fleet has for others (`Store.outbox`)."""
         return self._store.outbox()
+
+    def value(self, name: str, default: Any = None) -> Any:
+        """Return a value of the book."""
+        return self._store.value(name, default)
 
     def counters(self, name: str) -> dict[str, Any]:
         """Return the counters that were committed under `name`."""

@@ -115,13 +115,15 @@ class Positioned(Protocol):
 
 
 class Fetching:
-    """What the runs over a list are made of. Raises UsageError for what makes no sense."""
+    """What the runs over a list are made of; so many are `sharing` its hosts. Raises UsageError."""
 
-    def __init__(self, options: Options, parse: fetching.Parse | None = None, since: str | None = None) -> None:
+    def __init__(
+        self, options: Options, parse: fetching.Parse | None = None, since: str | None = None, sharing: int = 1
+    ) -> None:
         _check_parse(parse)
         self.options, self.parse = options, parse
         self.engine = engine_for(options.engine, parse)
-        self._policies = _policies(options, _conditions(since))
+        self._policies = _policies(options, _conditions(since), sharing)
 
     def scheduler(
         self, entries: Iterator[Entry | None], frontier: Frontier, neighbours: Neighbours | None = None
@@ -267,7 +269,7 @@ def _check_parse(parse: object) -> None:
         raise UsageError(f"parse needs a function of a page, not {parse!r}; on the command line it is MODULE:FUNCTION")
 
 
-def _policies(options: Options, conditions: Conditions | None = None) -> FetchPolicies:
+def _policies(options: Options, conditions: Conditions | None = None, sharing: int = 1) -> FetchPolicies:
     """Hand each policy its share of the options."""
     return FetchPolicies(
         politeness=Politeness(
@@ -276,6 +278,7 @@ def _policies(options: Options, conditions: Conditions | None = None) -> FetchPo
             jitter=options.jitter,
             most_delay=options.max_delay,
             by=options.polite_by,
+            sharing=sharing,
         ),
         retries=Retries(limit=options.retries, most_retry_after=options.max_retry_after),
         redirects=Redirects(),

@@ -110,7 +110,7 @@ class Worker:
     """Runs one scheduler under one engine; `run` may be called once."""
 
     workers = 1
-    writes_itself = False  # where a fleet's workers do, this one writes to the sink it is given
+    writes_itself = is_in_parts = False  # where a fleet's workers do, this one writes to the sink it is given
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -60,3 +61,11 @@ def stop_thinking(page: cormorant.Page) -> int:
 
 def leave_program(page: cormorant.Page) -> int:
     sys.exit(5)
+
+
+def fill_the_disk(room: str, url: str, page: cormorant.Page) -> int:
+    """Have this process write nothing more from one page on, until there is `room`: what a full disk is to it."""
+    if page.url == url and not os.path.exists(room):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+    return len(page.body)

@@ -190,6 +190,7 @@ class _Ending:
     ) -> None:
         self._statistics = worker.statistics()
         self._how = f"engine {worker.engine}{' (auto)' if work.engine == AUTO else ''}, {worker.width} at once"
+        self._parts = f" in parts: cormorant cat {destination} reads them" if worker.is_in_parts else ""
         if worker.workers > 1:
             self._how = f"{worker.workers} workers, {self._how}"
         self._lines = lines
@@ -218,7 +219,7 @@ class _Ending:
     def _block(self) -> Text:
         work = self._work
         head = summary.title(self._statistics, work.noun, work.unit)
-        saved = f"{summary.counted(self._saved, 'record')} to {self._destination}"
+        saved = f"{summary.counted(self._saved, 'record')} to {self._destination}{self._parts}"
         return summary.block(self._statistics, f"{head}   {self._how}", saved)
 
     def _expected(self) -> float | None:

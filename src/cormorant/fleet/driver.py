@@ -3,7 +3,10 @@
 It never looks into a shard: what was found, fetched and written is in the shard's own books, and so a worker may die at
 any instant. Its shards then go to a new process under the next epoch, which begins with what was committed; what was
 said to the dead and not acknowledged is said again. Outcomes that the dead had handed over and not committed come a
-second time, and are dropped here. So each is handed on once.
+second time, and are dropped here (`deaths.py`). A job commits an outcome when the caller has asked for what follows it.
+
+Whatever ends a run early, an error of a worker too, the ordinary rounds go on until the others are gone: there is one
+way for outcomes, and none is left on it that a journal takes for handed on.
 
 When it is over: all lines are committed, all are idle, and two waves agree (`ending.py`).
 """
@@ -24,21 +27,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from cormorant import engines, errors
-from cormorant.engines.children import STILLBORN
 from cormorant.errors import CormorantError, EngineLost
 from cormorant.fleet import words
 from cormorant.fleet.budget import Budget
+from cormorant.fleet.deaths import Deaths
 from cormorant.fleet.ending import Answer, Waves
 from cormorant.fleet.feed import Feed
 from cormorant.fleet.mail import LIST
-from cormorant.fleet.marks import blamed, print_of
 from cormorant.fleet.merging import merge, remove_parts
 from cormorant.fleet.plan import Plan, told
 from cormorant.fleet.shards import Split, dealt
 from cormorant.frontier.job_state import SECONDS
 from cormorant.interfaces import Cluster, Committed, Member, Sink
-from cormorant.jobs import DEALT, FINISHED, INPUT_ENDED, MERGED, SCHEDULER, Job
+from cormorant.jobs import COUNTS, DEALT, FINISHED, INPUT_ENDED, MERGED, SCHEDULER, Job
 from cormorant.messages import Outcome
 from cormorant.opening import Positioned
 from cormorant.worker import Statistics
@@ -48,8 +52,11 @@ COMMIT_SECONDS = 1.0
 BEAT_SECONDS = 2.0
 SILENT_SECONDS = 60.0  # without a beat: stopped, or held by a call that never lets other threads run
 ENOUGH = 20_000  # lines and requests waiting at a worker, beyond which it needs no more lines
-STILLBORN_LIMIT = 3  # deaths in a row before a word was said
+ON_THE_WAY = 200_000  # lines that shards were given and have not committed, beyond which none is read: they lie here
+SPARING_SECONDS = 0.5  # between readings where one worker has nothing and the others have more than enough
+ATTENTIVE_SECONDS = 5.0  # between two looks; what is longer is the caller's time, in which nobody was heard
 SECONDS_TO_STOP = 10.0  # after an error elsewhere
+SECONDS_TO_LEAVE = 1.0  # less than the command line waits for a second Ctrl-C
 FEW_HOSTS_SHARE = 0.5  # of all lines in one shard
 
 log = logging.getLogger(__name__)
@@ -60,9 +67,9 @@ class Fleet:
 
     def __init__(self, plan: Plan, entries: Positioned, cluster: Cluster, workers: int, job: Job | None = None) -> None:
         self._plan, self._cluster, self.workers, self._job = plan, cluster, workers, job
-        station = plan.station()
-        self.engine = station.engine
-        self.width = workers * engines.width(station.engine, station.options.concurrency)
+        options = plan.checked()
+        self.engine = options.engine
+        self.width = workers * engines.width(options.engine, options.concurrency)
         self._told = b""
         before = {} if job is None else job.counters(DEALT)
         self._feed = Feed(entries, Split(plan.split, plan.shards), {int(shard): n for shard, n in before.items()})
@@ -76,18 +83,17 @@ class Fleet:
         self._gone: set[int] = set()
         self._waves = Waves()
         self._budget = None if plan.max_pages is None else Budget(plan.max_pages)
-        self._handed: defaultdict[int, Counter[int]] = defaultdict(Counter)  # by shard: since its last commit
-        self._again: defaultdict[int, Counter[int]] = defaultdict(Counter)  # by shard: may come a second time
-        self._strikes: Counter[int] = Counter()
-        self._stillborn = self._numbers = 0
+        self._deaths = Deaths()
+        self._numbers = 0
         self._is_stopping = self._is_told_to_stop = self._is_finishing = False
         self._started_at: float | None = None
         self._ended_at: float | None = None
         self._seconds_before = 0.0 if job is None else job.seconds
-        self._asked_at = self._committed_at = self._beat_at = 0.0
+        self._asked_at = self._committed_at = self._beat_at = self._looked_at = self._deal_at = 0.0
         self._sink: Sink | None = None
-        self.restarts = 0
-        self.commits = None
+        self._trouble: CormorantError | None = None
+        self._until = float("inf")  # after trouble: how long the others are waited for
+        self.commits = None  # the shards' own
 
     def save_to(self, sink: Sink | None) -> Fleet:
         """Write every outcome that is handed over to `sink` first; to be called before `run`. It is closed with it."""
@@ -98,6 +104,11 @@ class Fleet:
     def writes_itself(self) -> bool:
         """Whether the workers write what comes of their shards."""
         return self._plan.target is not None
+
+    @property
+    def is_in_parts(self) -> bool:
+        """Whether what they have written lies in parts, a shard each."""
+        return self.writes_itself and not (self._plan.merges and (self._is_finishing or not self._members))
 
     # --- the run ---
 
@@ -149,7 +160,22 @@ class Fleet:
             elif self._plan.folder:
                 stack.callback(shutil.rmtree, self._plan.folder, ignore_errors=True)
             stack.callback(self._cluster.close)
+            stack.callback(self._dismiss)
             yield
+
+    def _dismiss(self) -> None:
+        """Have workers that are still there commit and close what they have, if they can soon."""
+        self._say_to_all(words.Leave())
+        self._send()
+        until = time.monotonic() + SECONDS_TO_LEAVE
+        while self._living() and time.monotonic() < until:
+            self._cluster.wait(self._living(), LOOK_SECONDS)
+            for member in self._living():
+                for word in (word for message in member.receive() for word in words.decode_from_worker(message)):
+                    if isinstance(word, words.Bye):
+                        self._take(member.number, word)
+                if member.death is not None:
+                    self._gone.add(member.number)
 
     def _rounds(self) -> Generator[Outcome | None, None, None]:
         """Yield outcomes, and None where there is nothing to do until a worker says something."""
@@ -160,10 +186,11 @@ class Fleet:
             if self._job is not None:
                 self._job.frontier((), 30.0)
                 if self._job.is_merged:
+                    self._find_it_done()
                     return
             self._begin()
             self._send()
-            while len(self._gone) < len(self._members):
+            while self._living() and time.monotonic() < self._until:
                 yield None
                 for member in self._living():
                     yield from self._hear(member)
@@ -172,6 +199,8 @@ class Fleet:
                 self._look_after()
                 self._send()
             self._commit()
+            if self._trouble is not None:
+                raise self._trouble
             if self._is_finishing:
                 self._finish()
 
@@ -195,7 +224,7 @@ class Fleet:
         self._taken.discard(shard)
         self._owners[shard] = number
         self._epochs[shard] += 1
-        self._say(number, words.Take(shard, self._epochs[shard], dict(self._strikes)))
+        self._say(number, words.Take(shard, self._epochs[shard], dict(self._deaths.strikes)))
 
     def _living(self) -> list[Member]:
         return [member for number, member in self._members.items() if number not in self._gone]
@@ -240,13 +269,13 @@ class Fleet:
                 else:
                     self._say(self._owners[source], word)
             case words.Report():
-                self._stillborn = 0
+                self._deaths.spoke(number)
                 self._reports[number] = word
                 if self._budget is not None:
                     self._budget.heard(number, word.standing)
                 self._waves.answer(word.wave, number, Answer(word.is_idle, word.sent, word.received))
             case words.Committed(shard):
-                self._handed[shard].clear()
+                self._deaths.committed(shard)
             case words.Taken(shard, epoch, lines, asked_for):
                 if epoch == self._epochs[shard]:
                     self._feed.heard(shard, lines)
@@ -257,7 +286,8 @@ class Fleet:
                 self._reports[number] = report
                 self._gone.add(number)
             case words.Trouble(error, message):
-                raise self._troubled(error, message)
+                self._gone.add(number)
+                self._end_by(_error(error, message))
             case _:
                 pass
 
@@ -273,12 +303,8 @@ class Fleet:
 
     def _hand_on(self, number: int, word: words.Outcomes) -> Iterator[Outcome]:
         outcomes: list[Outcome] = pickle.loads(word.pickled)
-        handed, again = self._handed[word.shard], self._again[word.shard]
         for outcome in outcomes:
-            mark = print_of(outcome)
-            handed[mark] += 1
-            if again[mark] > 0:
-                again[mark] -= 1
+            if self._deaths.is_second(word.shard, outcome):
                 continue
             if self._sink is not None:
                 self._sink.write(outcome)
@@ -289,6 +315,7 @@ class Fleet:
 
     def _look_after(self) -> None:
         now = time.monotonic()
+        self._take_time_out(now)
         if self._is_stopping and not self._is_told_to_stop:
             self._is_told_to_stop = True
             self._say_to_all(words.Stop())
@@ -300,34 +327,45 @@ class Fleet:
             if self._budget is not None and len(self._taken) == self._plan.shards:
                 for number, pages in self._budget.decide():
                     self._say(number, words.Grant(pages))
-            self._deal_lines()
+            self._deal_lines(now)
             self._ask_whether_it_is_over(now)
         if now - self._committed_at >= COMMIT_SECONDS:
             self._commit()
 
-    def _deal_lines(self) -> None:
-        while not self._feed.has_ended and self._somebody_is_hungry():
-            batches = list(self._feed.read())
-            for batch in batches:
-                if batch.dest in self._taken:
-                    self._say(self._owners[batch.dest], words.Say(batch))
-            if self._feed.has_ended:
-                self._waves.disturb()
-                self._note_few_hosts()
-                for shard in self._taken:
-                    self._say(self._owners[shard], words.InputEnded(shard, self._feed.dealt[shard]))
-            if not batches:
-                return
+    def _take_time_out(self, now: float) -> None:
+        """Leave out of all silences the time in which the caller kept us from listening."""
+        away = now - self._looked_at
+        if self._looked_at and away > ATTENTIVE_SECONDS:
+            self._heard_at = {number: at + away for number, at in self._heard_at.items()}
+        self._looked_at = now
 
-    def _somebody_is_hungry(self) -> bool:
-        if self._plan.is_crawl:
-            return True  # all seeds are read before anything starts
+    def _deal_lines(self, now: float) -> None:
+        """Read on in the list, a little in each round, if anybody has room for it."""
+        if self._feed.has_ended or now < self._deal_at or self._feed.unheard > ON_THE_WAY:
+            return
+        loads = self._loads()
+        if not self._plan.is_crawl:  # whose seeds are all read before anything starts
+            if min(loads) >= ENOUGH:
+                return
+            if sum(loads) > 2 * ENOUGH * len(loads):
+                self._deal_at = now + SPARING_SECONDS
+        for batch in self._feed.read():
+            if batch.dest in self._taken:
+                self._say(self._owners[batch.dest], words.Say(batch))
+        if self._feed.has_ended:
+            self._waves.disturb()
+            self._note_few_hosts()
+            for shard in self._taken:
+                self._say(self._owners[shard], words.InputEnded(shard, self._feed.dealt[shard]))
+
+    def _loads(self) -> list[int]:
+        """Return how many lines and requests wait at each worker, or are on their way to it."""
         loads = Counter({member.number: 0 for member in self._living()})
         for shard, owner in self._owners.items():
             loads[owner] += self._feed.on_the_way(shard)
         for number, report in self._reports.items():
             loads[number] += report.waiting
-        return min(loads[member.number] for member in self._living()) < ENOUGH if self._living() else False
+        return [loads[member.number] for member in self._living()] or [ENOUGH]
 
     def _note_few_hosts(self) -> None:
         lines = self._feed.dealt
@@ -375,9 +413,18 @@ class Fleet:
         if plan.merges and plan.target is not None:
             merge(plan.target, plan.format, plan.rotate_bytes)
         if job is not None:
-            job.remember({FINISHED: True, MERGED: plan.merges})
+            counts = [report.counts for report in self._reports.values()]
+            job.remember({FINISHED: True, MERGED: plan.merges, COUNTS: counts})
         if plan.merges and plan.target is not None:
             remove_parts(plan.target)
+
+    def _find_it_done(self) -> None:
+        """Take the counts of a job whose parts were put together, and remove those that a kill has left."""
+        assert self._job is not None
+        counts = msgspec.convert(self._job.value(COUNTS, []), list[words.Counts], strict=False)
+        self._reports = dict(enumerate(words.Report(counts=one, lines=self._feed.lines) for one in counts))
+        if self._plan.target is not None:
+            remove_parts(self._plan.target)
 
     # --- deaths ---
 
@@ -392,44 +439,22 @@ class Fleet:
         self._gone.add(number)
         if self._is_finishing or self._is_stopping:
             return
-        if number not in self._reports:
-            self._stillborn += 1
-            if self._stillborn >= STILLBORN_LIMIT:
-                raise EngineLost(f"{STILLBORN} (the last one: {member.death})")
-        suspects = blamed(member.marks, member.is_crash)
-        self._strikes.update(suspects)
-        self.restarts += 1
         log.warning("worker %d is gone (%s); its shards go to a new one", number, member.death)
+        orphans = [shard for shard, owner in self._owners.items() if owner == number]
+        self._deaths.note(member, number in self._reports, orphans, successor=self._numbers)
         self._reports.pop(number, None)
         if self._budget is not None:
             self._budget.leave(number)
         self._waves.disturb()
         successor = self._start()
-        for shard in [shard for shard, owner in self._owners.items() if owner == number]:
-            self._again[shard] += self._handed.pop(shard, Counter())
+        for shard in orphans:
             self._give(shard, successor)
 
-    def _troubled(self, error: str, message: str) -> CormorantError:
-        """Have the others stop in good order, and return the error that ends the run."""
-        self._is_stopping = True
-        self._say_to_all(words.Stop())
-        until = time.monotonic() + SECONDS_TO_STOP
-        while time.monotonic() < until and len(self._gone) < len(self._members) - 1:
-            self._send()
-            self._cluster.wait(self._living(), LOOK_SECONDS)
-            for member in self._living():
-                for word in (word for text in member.receive() for word in words.decode_from_worker(text)):
-                    if isinstance(word, words.Bye):
-                        self._take(member.number, word)
-                    elif isinstance(word, words.Outcomes):
-                        self._say(member.number, words.Credit(word.count, word.size))
-                if member.death is not None:
-                    self._gone.add(member.number)
-        kind = getattr(errors, error, None) if error else None
-        if kind is None:
-            return EngineLost(f"a worker ended by a bug of ours, please report it:\n{message}")
-        raised: CormorantError = kind(message)
-        return raised
+    def _end_by(self, error: CormorantError) -> None:
+        """Have the others stop in good order; the run ends by `error` when they are gone, or their time is up."""
+        if self._trouble is None:
+            self._trouble, self._until = error, time.monotonic() + SECONDS_TO_STOP
+        self.stop()
 
     # --- what others see ---
 
@@ -462,3 +487,12 @@ class Fleet:
             stopped=self._is_stopping,
             input_ended=self._feed.has_ended,
         )
+
+
+def _error(name: str, message: str) -> CormorantError:
+    """Return the error that a worker met, by the name of its kind; no name: none of ours."""
+    kind = getattr(errors, name, None) if name else None
+    if kind is None:
+        return EngineLost(f"a worker ended by an error that is not known here:\n{message}")
+    raised: CormorantError = kind(message)
+    return raised

@@ -23,9 +23,7 @@ class Feed:
         self.dealt = Counter(dealt)
         self._heard = Counter(dealt)
         self._waiting: defaultdict[int, deque[Batch]] = defaultdict(deque)
-        self._stages: deque[tuple[Position, dict[int, int]]] = (
-            deque()
-        )  # behind which line, and what each shard had then
+        self._stages: deque[tuple[Position, dict[int, int]]] = deque()  # behind a line, what each shard had
         self.behind: tuple[Position, dict[int, int]] | None = None
         self.has_ended = False
 
@@ -70,6 +68,11 @@ class Feed:
     def on_the_way(self, shard: int) -> int:
         """Count the lines that a shard was given and has not committed."""
         return self.dealt[shard] - self._heard[shard]
+
+    @property
+    def unheard(self) -> int:
+        """How many lines were read in this run that no shard has committed."""
+        return sum(one.count for waiting in self._waiting.values() for one in waiting)
 
     @property
     def lines(self) -> int:

@@ -58,7 +58,7 @@ def open_fleet(
     )
     if is_crawl:
         Crawling(words)  # max_pages is checked here: the shards do not see it
-    plan.station()
+    plan.checked()
     plan.pickled()
     if job is None or job.is_new:
         output.make_room()

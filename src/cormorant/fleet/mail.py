@@ -3,7 +3,7 @@
 The items from one shard to another are numbered from 0 on. What is put is sealed into batches by a commit of the
 sender (`Outbox.sealed`), and sent only when that stands: so a sender that is killed says the same again, under the same
 numbers. The receiver takes each number once (`Inbox.take`), commits what it led to together with how far it has heard,
-and only then acknowledges (`Inbox.acknowledged`). Batches may be lost, doubled, or come in any order: what is not
+and only then acknowledges (`Inbox.committed`). Batches may be lost, doubled, or come in any order: what is not
 acknowledged is sent again (`Outbox.unacknowledged`), and a gap is not taken.
 """
 

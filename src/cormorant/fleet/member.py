@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cormorant import engines
+from cormorant import engines, errors
 from cormorant.errors import CormorantError
 from cormorant.fleet import plan as plans
 from cormorant.fleet import words
@@ -49,13 +49,11 @@ AT_ONCE_OUTCOMES, AT_ONCE_BYTES = 256, 4 * 1024 * 1024
 
 def run(post: Post, told: bytes, marks_path: Any) -> None:
     """Be a worker until the driver says that it is over. Errors are told, then the function returns."""
-    talk: Talk | None = None
     try:
-        plan = plans.unpickled(told)
-        talk = Talk(post, plan, marks_path)
-        talk.run()
+        Talk(post, plans.unpickled(told), marks_path).run()
     except CormorantError as error:
-        post.send(words.encode([words.Trouble(type(error).__name__, str(error))]))
+        known = next(kind.__name__ for kind in type(error).__mro__ if hasattr(errors, kind.__name__))
+        post.send(words.encode([words.Trouble(known, str(error))]))
     except BaseException:
         post.send(words.encode([words.Trouble("", traceback.format_exc())]))
 
@@ -83,11 +81,15 @@ def travelling(parse: Callable[[Page], Any]) -> Callable[[Page], Any]:
     return plain
 
 
-class Delivered:
-    """The letters of a share (`commits.Letters`), sealed only when the driver has all that was sent before."""
+class Leaving(GeneratorExit):
+    """The driver wants us gone at once. Ends the worker's run as closing its generator would."""
 
-    def __init__(self, share: Share, post: Post) -> None:
-        self._share, self._post = share, post
+
+class Delivered:
+    """The letters of a share (`commits.Letters`), sealed only when what was sent before may be committed."""
+
+    def __init__(self, share: Share, deliver: Callable[[], None]) -> None:
+        self._share, self._deliver = share, deliver
 
     @property
     def are_waiting(self) -> bool:
@@ -95,8 +97,8 @@ class Delivered:
         return self._share.are_waiting
 
     def sealed(self) -> tuple[Mail, Mapping[str, Any]]:
-        """Wait for the driver; return what the commit keeps of the mail."""
-        self._post.flush()
+        """Wait until it may be; return what the commit keeps of the mail."""
+        self._deliver()
         return self._share.sealed()
 
     def committed(self) -> None:
@@ -120,14 +122,17 @@ class Talk:
         self._credit, self._credit_bytes = CREDIT_OUTCOMES, CREDIT_BYTES
         self._reported_at = 0.0
         self._wave = 0
-        self._heard_at = time.monotonic()
+        self._is_leaving = False
         self._report: words.Report | None = None
         self._unsaid: list[words.FromWorker] = []
 
     def run(self) -> None:
         """Work until all is done, or the driver has it stopped."""
         start_new_thread(self._beat, ())
-        for _ in self._worker.run():
+        try:
+            for _ in self._worker.run():
+                pass
+        except Leaving:
             pass
         self._say(words.Bye(self._state()))
         self._send()
@@ -167,9 +172,12 @@ class Talk:
         self._shares.count(outcome)
 
     def last(self) -> None:
-        """Hand on and commit all that was written, at the end."""
-        self._send_outcomes()
-        for share in self._shares:
+        """Hand on and commit all that was written, at the end; where we are to leave at once, what may be."""
+        if self._is_leaving and not self._may_commit:
+            return
+        if not self._is_leaving:
+            self._send_outcomes()
+        for share in list(self._shares):
             share.commits.last()
         self._send_mail()
         self._send()
@@ -196,9 +204,11 @@ class Talk:
         self._take_in()
         self._send_outcomes()
         now = time.monotonic()
-        for share in self._shares:
+        for share in list(self._shares):  # a commit may wait for the driver, who may give us one more
             share.commits.after_round()
             share.complete(now)
+        if self._is_leaving:
+            raise Leaving
         self._send_mail()
         self._tell()
         self._send()
@@ -244,6 +254,8 @@ class Talk:
                 self._be_granted(pages)
             case words.Stop():
                 self._worker.stop()
+            case words.Leave():
+                self._is_leaving = True
             case words.Finish():
                 shares.is_over = True
             case words.Beat():
@@ -269,7 +281,7 @@ class Talk:
             options = self._station.options
             frontier = job.frontier(options.header, options.timeout)
             share = Share(shard, job, self._split, self._station.scheduler, frontier)
-            share.commits.keep_letters(Delivered(share, self._post))
+            share.commits.keep_letters(Delivered(share, self._deliver))
             if plan.target is not None:
                 target = of_shard(plan.target, shard)
                 share.save_to(job.open_output(target, plan.format, plan.overwrite, plan.rotate_bytes))
@@ -283,7 +295,7 @@ class Talk:
 
     def _held(self, folder: Path) -> Job:
         """Open a shard's journal. One who was cut off may hold it, until that one has left by itself."""
-        until = time.monotonic() + (LOCKED_SECONDS if self._plan.is_leased else 0.0)
+        until = time.monotonic() + LOCKED_SECONDS
         while True:
             try:
                 return Job.open(folder, {"command": "shard"}, is_lasting=self._plan.is_lasting)
@@ -310,19 +322,34 @@ class Talk:
 
     def _send_outcomes(self) -> None:
         """Hand outcomes on, as many as the driver has room for; while it has none, wait for it."""
-        for share in self._shares:
-            while share.to_driver:
+        for share in list(self._shares):
+            while share.to_driver and not self._is_leaving:
                 some = _at_once(share)
-                pickled = pickle.dumps(some, protocol=5)
                 size = size_of(some)
-                self._say(words.Outcomes(share.number, len(some), size, pickled))
-                if self._credit <= len(some) or self._credit_bytes <= size or size > AT_ONCE_BYTES // 4:
-                    self._send()
+                self._say(words.Outcomes(share.number, len(some), size, pickle.dumps(some, protocol=5)))
                 self._credit -= len(some)
                 self._credit_bytes -= size
-                while self._credit <= 0 or self._credit_bytes <= 0:
+                if size > AT_ONCE_BYTES // 4:
+                    self._send()
+                while (self._credit <= 0 or self._credit_bytes <= 0) and not self._is_leaving:
+                    self._send()
                     self._take_in(BEAT_SECONDS)
         self._send()  # before any commit: what is committed and not sent would be lost
+
+    @property
+    def _may_commit(self) -> bool:
+        """Whether what was written counts: in a job that the caller reads, when he has asked for what follows."""
+        if not (self._plan.streams and self._plan.is_lasting):
+            return True
+        return self._credit >= CREDIT_OUTCOMES and not any(share.to_driver for share in self._shares)
+
+    def _deliver(self) -> None:
+        """Wait until all that was sent may be committed."""
+        while not self._may_commit:
+            if self._is_leaving:
+                raise Leaving
+            self._take_in(BEAT_SECONDS)
+        self._post.flush()
 
     # --- how it stands ---
 

@@ -26,9 +26,9 @@ class Plan:
     """One run of a fleet. `words` are the keyword arguments of `fetch` or (`is_crawl`) of `crawl`.
 
     `folder` holds the shards' journals; they are `is_lasting` where it is a job. `streams`: outcomes are handed to the
-    driver, and are committed when it has them. `is_leased`: a worker that does not hear the driver gives up its shards.
-    `target` is where they are written (`sinks.naming.of_shard`), None:
-    nowhere; `merges`: into one output at the end. `path` are the folders in which the user's modules are found.
+    driver; where it is a job they are committed when the caller has asked for what follows them. `is_leased`: a worker
+    that does not hear the driver gives up its shards. `target` is where outcomes are written (`sinks.naming.of_shard`),
+    None: nowhere; `merges`: into one output at the end.
     """
 
     is_crawl: bool
@@ -47,12 +47,20 @@ class Plan:
     merges: bool = False
     is_leased: bool = False
 
-    def station(self) -> Fetching | Crawling:
-        """Return what makes the schedulers and the worker. Raises UsageError for words that make no sense."""
+    def checked(self) -> Options:
+        """Return the options of a worker. Raises UsageError for words, or an engine, that make no sense."""
         check_engine(self.words.get("engine", Options().engine))
+        return self._station(None).options
+
+    def station(self) -> Fetching | Crawling:
+        """Return what makes the schedulers and the worker."""
+        return self._station(self.since)
+
+    def _station(self, since: str | None) -> Fetching | Crawling:
         if self.is_crawl:
-            return Crawling(self._divided, self.parse)
-        return Fetching(Options.of(self._divided), self.parse, self.since)
+            return Crawling(self._of_a_shard, self.parse)
+        sharing = self.shards if self.split == "url" else 1
+        return Fetching(Options.of(self._of_a_shard), self.parse, since, sharing)
 
     @property
     def max_pages(self) -> int | None:
@@ -61,13 +69,11 @@ class Plan:
         return most
 
     @property
-    def _divided(self) -> dict[str, Any]:
-        """The words for one shard: where shards share hosts, each has its part of what a host gets."""
-        words = dict(self.words)
-        words.pop("max_pages", None)  # of all shards together: `budget.py`
+    def _of_a_shard(self) -> dict[str, Any]:
+        """The words for one shard. `max_pages` is of all together (`budget.py`); shared hosts are divided."""
+        words = {name: value for name, value in self.words.items() if name != "max_pages"}
         if self.split == "url":
             words["per_host"] = per_host_of(words, self.shards)
-            words["delay"] = words.get("delay", 0.0) * self.shards
         return words
 
     def pickled(self) -> bytes:

@@ -20,6 +20,7 @@ from cormorant.interfaces import Member
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a terminal, or a service's stop, tells the whole group
 CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE))
+SECONDS_TO_COME = 0.5  # for what a dead worker has sent
 MOST_AT_ONCE = 64  # messages taken of one worker before the others have their turn
 
 
@@ -63,7 +64,7 @@ class Process:
     """Implements `interfaces.Member`.
 
     Two threads send and receive: a worker that is stopped reads nothing any more, and may have sent half a message.
-    What waits here is bounded by the credit that the worker has.
+    The outcomes that wait here are bounded by the credit that the worker has; mail is not.
     """
 
     def __init__(self, number: int, process: Any, connection: Connection, marks: Path, news: threading.Event) -> None:
@@ -72,6 +73,7 @@ class Process:
         self._to_go: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._come: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._is_closed = False
+        self._dead_since: float | None = None
         start_new_thread(self._send, ())
         start_new_thread(self._read, ())
 
@@ -110,7 +112,7 @@ class Process:
     @property
     def death(self) -> str | None:
         """What it died of, once all that it sent was received."""
-        if not self._is_closed:
+        if not self._is_closed and not self._is_silent():
             return None
         self._process.join()
         self._connection.close()
@@ -119,6 +121,14 @@ class Process:
             with contextlib.suppress(ValueError):
                 return f"killed by {signal.Signals(-code).name}"
         return f"exit code {code}"
+
+    def _is_silent(self) -> bool:
+        """Tell whether it is dead though its pipe is open: a child that it left holds the end, and will say nothing."""
+        if self._process.exitcode is None:
+            return False
+        now = time.monotonic()
+        self._dead_since = self._dead_since or now
+        return self._come.empty() and now - self._dead_since > SECONDS_TO_COME
 
     @property
     def is_crash(self) -> bool:

@@ -62,14 +62,15 @@ class Share:
         self._list = Inbox({LIST: self.lines.taken})
         self.inbox = Inbox({int(source): next_ for source, next_ in job.counters(HEARD).items()})
         numbers = {int(dest): next_ for dest, next_ in job.counters(MAILED).items()}
-        self.outbox = Outbox(number, numbers, stored_batches(job, number))
+        self.outbox = Outbox(
+            number, numbers, [msgspec.msgpack.decode(items, type=Batch) for _, _, items in job.outbox()]
+        )
         self.scheduler = make(self.lines, frontier, self)
         assert job.journal is not None
         now = time.monotonic()
         self.scheduler.go_on(job.journal, job.counters(SCHEDULER), now, time.time(), job.is_first)
         seconds = SECONDS if job.is_lasting else BRIEF_SECONDS
         self.commits = Commits(job, self.scheduler.counters, self._position, seconds=seconds)
-        self.commits.keep_letters(self)
         self.output: DurableSink | None = None
         self.to_driver: list[Outcome] = []  # not sent yet
         self.to_say: list[Batch] = []
@@ -98,14 +99,7 @@ class Share:
 
     def hand_over(self, item: HandedOver) -> None:
         """Have an item travel to the shard that owns its host."""
-        url = (
-            item.request.target
-            if isinstance(item, HopOver)
-            else item.lead.url
-            if isinstance(item, LinkOver)
-            else item.url
-        )
-        self.outbox.put(self._split.of(url), item)
+        self.outbox.put(self._split.of(_url_of(item)), item)
 
     # --- mail ---
 
@@ -195,8 +189,3 @@ def _url_of(item: HandedOver) -> str:
     if isinstance(item, HopOver):
         return item.request.target
     return item.lead.url if isinstance(item, LinkOver) else item.url
-
-
-def stored_batches(job: Job, number: int) -> list[Batch]:
-    """Return the batches in a shard's journal that others may not have."""
-    return [msgspec.msgpack.decode(items, type=Batch) for _, _, items in job.outbox()]

@@ -13,7 +13,8 @@ from cormorant.fleet.shards import MOST_SHARDS, SHARDS_A_WORKER, SPLITS
 if TYPE_CHECKING:
     from cormorant.jobs import Job
 
-MOST_WORKERS = 1_000
+MOST_WORKERS = 1_000  # of a cluster
+WORKERS_A_CORE = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,10 +35,8 @@ class Wanted:
     merge: bool = False
 
     def __post_init__(self) -> None:
-        if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
-            raise UsageError(f"workers is {self.workers}; give 1 to {MOST_WORKERS:,}, or leave it out")
-        if self.shards is not None and not 1 <= self.shards <= MOST_SHARDS:
-            raise UsageError(f"shards is {self.shards}; give 1 to {MOST_SHARDS:,}, or leave it out")
+        _check_number("workers", self.workers, MOST_WORKERS if self.cluster is not None else most_workers_here())
+        _check_number("shards", self.shards, MOST_SHARDS)
         if self.split not in SPLITS:
             raise UsageError(f"split is {self.split!r}; give one of {', '.join(SPLITS)}")
         if not self.is_fleet and (self.shards is not None or self.split != "domain" or self.merge):
@@ -68,6 +67,18 @@ class Wanted:
         if self.shards is not None:
             return self.shards
         return self.number * (1 if self.split == "url" else SHARDS_A_WORKER)
+
+
+def most_workers_here() -> int:
+    """Return how many processes this machine is let start: more have nothing to run on."""
+    return WORKERS_A_CORE * (os.cpu_count() or 1)
+
+
+def _check_number(word: str, number: object, most: int) -> None:
+    if number is None:
+        return
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= most:
+        raise UsageError(f"{word} is {number!r}; give 1 to {most:,}, or leave it out")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -70,6 +70,10 @@ class Stop(_Word, frozen=True):
     """To a worker: start nothing more; bring home what is under way, then leave."""
 
 
+class Leave(_Word, frozen=True):
+    """To a worker: drop what is under way, commit what you may, close, and leave at once."""
+
+
 class Finish(_Word, frozen=True):
     """To a worker: all is done, leave."""
 
@@ -129,17 +133,17 @@ class Report(_Word, frozen=True):
 
     counts: Counts
     lines: int
-    waiting: int
-    wave: int
-    is_idle: bool
-    sent: int
-    received: int
-    cpu_seconds: float
-    standing: Standing
+    waiting: int = 0
+    wave: int = 0
+    is_idle: bool = True
+    sent: int = 0
+    received: int = 0
+    cpu_seconds: float = 0.0
+    standing: Standing = Standing()
 
 
 class Trouble(_Word, frozen=True):
-    """From a worker: it ended by an error of ours, by its name, or by a traceback."""
+    """From a worker: it ended by an error of `cormorant.errors`, by its name; no name: by another, with a traceback."""
 
     error: str
     message: str
@@ -151,7 +155,7 @@ class Bye(_Word, frozen=True):
     report: Report
 
 
-ToWorker = Take | InputEnded | Say | Heard | Again | Credit | Probe | Grant | Stop | Finish | Beat
+ToWorker = Take | InputEnded | Say | Heard | Again | Credit | Probe | Grant | Stop | Leave | Finish | Beat
 FromWorker = Taken | Say | Heard | Outcomes | Committed | Report | Trouble | Bye | Beat
 
 encode = msgspec.msgpack.Encoder().encode  # a list of words: what is said in one round is one message

@@ -14,7 +14,8 @@ class Politeness:
     """At most `per_host` requests at once (0: no limit), and `delay` seconds between two starts.
 
     `jitter` stretches a gap by up to that share of it. A `Crawl-delay` counts up to `most_delay` seconds. `by` says
-    what shares one budget: each host, all hosts of a registered domain, or all at one address.
+    what shares one budget: each host, all hosts of a registered domain, or all at one address. So many are `sharing` a
+    host, each with gaps of its own: every gap is that many times as long.
     """
 
     per_host: int = 8
@@ -22,6 +23,7 @@ class Politeness:
     jitter: float = 0.0
     most_delay: float = 30.0
     by: str = "host"
+    sharing: int = 1
 
     def __post_init__(self) -> None:
         if self.by not in POLITE_BY:
@@ -42,7 +44,7 @@ class Politeness:
         gap = max(self.delay, pace_gap)
         if crawl_delay is not None:
             gap = max(gap, min(crawl_delay, self.most_delay))
-        return gap + gap * self.jitter * draw
+        return (gap + gap * self.jitter * draw) * self.sharing
 
     def key(self, origin: str, address: str | None) -> str:
         """Name what a host shares its budget with: by address the origin itself until its `address` is known."""
