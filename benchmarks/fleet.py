@@ -47,39 +47,40 @@ def urls(base: str, pages: int) -> list[str]:
 
 def one(base: str, workers: int, way: str, parse: str, pages: int) -> dict[str, Any]:
     """Run one contestant in this process, and return its figures."""
-    import cormorant
-    from cormorant.api import _fetch_worker, _Out
-    from cormorant.fleet.wanted import Wanted
+    from cormorant.fleet.launch import open_fleet
+    from cormorant.fleet.wanted import Output, Wanted
+    from cormorant.frontier.job_lists import Position
+    from cormorant.listed import Listed
+    from cormorant.opening import open_fetch
+    from cormorant.options import Options
+    from cormorant.sinks import open_sink
 
     function = heavy if parse == "heavy" else None
     options = {"concurrency": CONCURRENCY, "per_host": 0}
+    entries = Listed(urls(base, pages), Position())
     with tempfile.TemporaryDirectory() as folder:
-        out = _Out(os.path.join(folder, "pages.jsonl") if way == "parts" else None, None, False)
-        worker = _fetch_worker(urls(base, pages), function, out, None, None, options, Wanted(workers=workers or None))
-        if way == "parts" and workers:
-            import dataclasses
-
-            worker._plan = dataclasses.replace(worker._plan, streams=False)  # as the command line does
+        target = os.path.join(folder, "pages.jsonl") if way == "parts" else None
         began, cpu_before = time.perf_counter(), _cpu()
+        run: Any
+        if workers:
+            wanted, output = Wanted(workers=workers), Output(target=target)
+            run = open_fleet(entries, options, wanted, output, is_crawl=False, parse=function, streams=target is None)
+        else:
+            run = open_fetch(entries, Options.of(options), function, None if target is None else open_sink(target))
         first: float | None = None
-        good = 0
-        while_waiting = worker.run()
-        for page in while_waiting:
-            if first is None:
-                first = time.perf_counter()
-            good += page.ok
+        for _ in run.run():
+            first = first or time.perf_counter()
         ended = time.perf_counter()
-        books = worker.statistics()
+        books = run.statistics()
     assert books.ok == pages, f"{pages - books.ok} of {pages} failed"
     here = _cpu() - cpu_before
-    elsewhere = worker.cpu_seconds if workers else 0.0
+    elsewhere = run.cpu_seconds if workers else 0.0
     return {
         "seconds": round(ended - began, 3),
         "seconds_to_first": None if first is None else round(first - began, 3),
         "pages_per_second": round(pages / (ended - began)),
         "cpu_microseconds_per_page": round((here + elsewhere) / pages * 1e6, 1),
         "driver_microseconds_per_page": round(here / pages * 1e6, 1) if workers else None,
-        "version": cormorant.__version__,
     }
 
 
