@@ -224,10 +224,7 @@ class Job:
         """Make it the job of a fleet, with so many shards. Raises UsageError for one that was begun by one worker."""
         if self.options.get("shards") is None:
             if not self.is_new:
-                raise UsageError(
-                    f"job {self.folder} was begun by one worker, and its journal cannot be cut: leave workers (-w, "
-                    "--cluster) out, or begin another job folder with them"
-                )
+                raise _uncut(self.folder)
             self.options["shards"] = shards
             self.remember({OPTIONS: self.options})
 
@@ -362,12 +359,21 @@ def shard_folders(folder: Path) -> list[Path]:
 def _check_options(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for word, reason in FIXED.items():
         if word in CUT and before.get("shards") is None:
-            continue  # begun by one worker: `Job.cut` says what that means
+            if now.get("shards") is not None:
+                raise _uncut(folder)
+            continue
         if _plain(before.get(word)) != _plain(now.get(word)):
             raise UsageError(
                 f"job {folder} was begun with {_said(word, before.get(word))}, and now it is "
                 f"{_said(word, now.get(word))}: {reason}; run it as it was begun, or begin another job folder"
             )
+
+
+def _uncut(folder: Path) -> UsageError:
+    return UsageError(
+        f"job {folder} was begun by one worker, and its journal cannot be cut: leave workers (-w, --cluster) and shards "
+        "out, or begin another job folder with them"
+    )
 
 
 def _plain(value: Any) -> Any:

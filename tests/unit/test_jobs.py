@@ -17,7 +17,7 @@ from cormorant.frontier import job_lock
 from cormorant.frontier.job_lists import ListFacts, Position
 from cormorant.frontier.job_lock import Locked, Owner
 from cormorant.interfaces import Committed, Part
-from cormorant.jobs import FIXED, Job
+from cormorant.jobs import CUT, DEALT, FIXED, Job
 from cormorant.messages import Failure, Kind, Page, Request
 
 HOST = "https://a.example"
@@ -117,7 +117,30 @@ def test_there_is_no_job_where_none_was_begun(tmp_path: Path) -> None:
 # --- what may change ---
 
 
-@pytest.mark.parametrize("word", sorted(FIXED))
+@pytest.mark.parametrize("word", CUT)
+def test_how_a_fleets_job_is_cut_cannot_change(word: str, folder: Path) -> None:
+    cut = {"shards": 8, "split": "host"}
+    job = opened(folder, **cut)
+    job.remember({DEALT: {}})
+    job.close()
+    with pytest.raises(UsageError, match=rf"was begun with {word} .*, and now it is {word} 9: the job was cut so"):
+        opened(folder, **cut | {word: 9})
+    job = opened(folder)
+    assert {name: job.options[name] for name in CUT} == cut, "what is not said again is as before"
+    job.close()
+
+
+def test_a_job_of_one_worker_cannot_be_cut(folder: Path) -> None:
+    begun(folder)
+    with pytest.raises(UsageError, match="was begun by one worker, and its journal cannot be cut: leave workers"):
+        opened(folder, shards=8)
+    job = opened(folder)
+    with pytest.raises(UsageError, match="was begun by one worker"):
+        job.cut(8)
+    job.close()
+
+
+@pytest.mark.parametrize("word", sorted(FIXED.keys() - set(CUT)))
 def test_what_decides_what_is_fetched_cannot_change(word: str, folder: Path) -> None:
     begun(folder)
     with pytest.raises(UsageError, match=rf"was begun with {word.replace('_', '-')} .*, and now it is .* other: "):
