@@ -371,8 +371,8 @@ def _check_options(folder: Path, before: Mapping[str, Any], now: Mapping[str, An
 
 def _uncut(folder: Path) -> UsageError:
     return UsageError(
-        f"job {folder} was begun by one worker, and its journal cannot be cut: leave workers (-w, --cluster) and shards "
-        "out, or begin another job folder with them"
+        f"job {folder} was begun by one worker, and its journal cannot be cut: leave workers (-w, --cluster) and "
+        "shards out, or begin another job folder with them"
     )
 
 

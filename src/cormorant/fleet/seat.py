@@ -34,7 +34,7 @@ class Seat:
         try:
             _enter(folder, marks)
         except UsageError as error:
-            self._box.send(words.encode(words.Trouble("UsageError", str(error))))
+            self._box.send(words.encode([words.Trouble("UsageError", str(error))]))
         else:
             member.run(self._box, told, marks)
         self._box.end()
