@@ -283,7 +283,7 @@ def test_workers_that_die_as_soon_as_they_come_are_all_noticed(engine: str) -> N
 @every_process_engine
 def test_a_lost_fetch_can_be_retried(engine: str, rude: Rude) -> None:
     rude.clear_log()
-    pages = [rude.url(f"/slow/0.4?{number}") for number in range(6)]
+    pages = [rude.url(f"/slow/2?{number}") for number in range(3)]  # busy for long enough to be found
     outcomes = cormorant.fetch(pages, engine=engine, concurrency=3, timeout=20, retries=3)
     killer = threading.Thread(target=_kill_a_busy_worker, args=(rude,))
     killer.start()

@@ -94,16 +94,21 @@ def group_of(process: int) -> list[int]:
 
 
 class Killer:
-    """Ends a worker of this process now and then, by one signal after the other, while it is entered."""
+    """Ends a worker of this process now and then, by one signal after the other, while it is entered.
 
-    def __init__(self, signals: Sequence[signal.Signals], every: float, choose: Callable[[list[int]], int]) -> None:
-        self._signals, self._every, self._choose = itertools.cycle(signals), every, choose
+    `most` in all: where all are killed sooner than a machine can start one, no run would ever end.
+    """
+
+    def __init__(
+        self, signals: Sequence[signal.Signals], every: float, choose: Callable[[list[int]], int], most: int = 15
+    ) -> None:
+        self._signals, self._every, self._choose, self._most = itertools.cycle(signals), every, choose, most
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.killed: list[int] = []
 
     def _run(self) -> None:
-        while not self._is_over.wait(self._every):
+        while len(self.killed) < self._most and not self._is_over.wait(self._every):
             if there := workers():
                 chosen = self._choose(there)
                 with contextlib.suppress(ProcessLookupError):

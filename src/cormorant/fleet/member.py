@@ -356,13 +356,18 @@ class Talk:
     def _tell(self) -> None:
         now = time.monotonic()
         is_waited_for = self._allowance is not None and self._allowance.wants
-        if now - self._reported_at < REPORT_SECONDS and not is_waited_for:
+        has_just_ended = self._report is not None and not self._report.is_idle and self._is_idle
+        if now - self._reported_at < REPORT_SECONDS and not is_waited_for and not has_just_ended:
             return
         report = self._state()
         self._reported_at = now
         if report != self._report:
             self._report = report
             self._say(report)
+
+    @property
+    def _is_idle(self) -> bool:
+        return not self._shares.in_flight and all(share.is_idle for share in self._shares)
 
     def _state(self) -> words.Report:
         shares = self._shares
@@ -371,7 +376,7 @@ class Talk:
             lines=sum(share.lines.taken for share in shares),
             waiting=shares.waiting,
             wave=self._wave,
-            is_idle=not shares.in_flight and all(share.is_idle for share in shares),
+            is_idle=self._is_idle,
             sent=sum(share.outbox.sent for share in shares),
             received=sum(share.inbox.received for share in shares),
             cpu_seconds=time.process_time(),
