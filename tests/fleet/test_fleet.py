@@ -98,6 +98,21 @@ def test_a_crawl_keeps_within_its_depth(truth: Truth) -> None:
     assert fleet[1] == alone[1]
 
 
+def test_a_longer_way_within_one_shard_is_not_found_first(rude: Rude) -> None:
+    """Mail between shards takes longer than a page: so all mail does where depth counts."""
+
+    foot = rude.url("/ladder/0")
+    rude.url("/ladder/3", "127.0.0.2")  # it is there, too
+
+    def depths(number: int | None) -> dict[str, int]:
+        found = cormorant.crawl([foot], scope="any", depth=7, robots=False, workers=number, **UNHURRIED)
+        return {one.url: one.found.depth for one in found if one.found is not None}
+
+    alone = depths(None)
+    assert max(int(url.rpartition("/")[2]) for url in alone) == 21
+    assert depths(1) == depths(2) == alone
+
+
 SITEMAPPED = ROBOTS["maps"]
 
 

@@ -190,6 +190,13 @@ async def maze(x: Exchange, rest: str) -> None:
     await _linking(x, [f"/maze/{number + way}" for way in (1, 2, 3)])
 
 
+@route("ladder")
+async def ladder(x: Exchange, rest: str) -> None:
+    """Link to the next rung, and over to the other host (of 127.0.0.1 and .2) three rungs up: the shorter way."""
+    other = "127.0.0.2" if x.host.startswith("127.0.0.1:") else "127.0.0.1"
+    await _linking(x, [f"/ladder/{int(rest) + 1}", f"http://{_beside(x, other)}/ladder/{int(rest) + 3}"])
+
+
 @route("sid")
 async def sid(x: Exchange, rest: str) -> None:
     """Link to itself under a new session each time."""

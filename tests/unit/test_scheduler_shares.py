@@ -32,11 +32,26 @@ FATES = st.lists(st.sampled_from(("", "", "killed", "not synced")), max_size=12)
 def test_a_crawl_in_shares_is_the_crawl_of_one(
     seed: int, shards: int, reach: str, sitemaps: bool, fates: list[str]
 ) -> None:
+    assert_all_find_the_same(Site(random.Random(seed), hosts=5, size=14), shards, Scope(reach=reach), sitemaps, fates)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1 << 32), shards=st.integers(2, 4), depth=st.integers(1, 4), fates=FATES)
+def test_a_crawl_in_shares_goes_as_far_as_the_crawl_of_one(
+    seed: int, shards: int, depth: int, fates: list[str]
+) -> None:
+    """A way within a shard is not found before a shorter one over others. Redirects cost a hop more between shards."""
     site = Site(random.Random(seed), hosts=5, size=14)
+    site.moved.clear()
+    assert_all_find_the_same(site, shards, Scope(reach="any", depth=depth), False, fates)
+
+
+def assert_all_find_the_same(site: Site, shards: int, scope: Scope, sitemaps: bool, fates: list[str]) -> None:
+    """Fail unless one share, several, and several that die, have equal outcomes and books."""
     found = {}
     for name, number, deaths in (("one", 1, []), ("many", shards, []), ("dying", shards, fates)):
         with tempfile.TemporaryDirectory() as folder:
-            world = World(Path(folder), site.seeds, site.answer, number, Scope(reach=reach), sitemaps)
+            world = World(Path(folder), site.seeds, site.answer, number, scope, sitemaps)
             outcomes = world.run(deaths)
             found[name] = seen(outcomes), world.total("left_out"), world.total("offered")
             world.close()

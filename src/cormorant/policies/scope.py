@@ -105,6 +105,11 @@ class Bounds:
         """Whether pages are counted by host, too."""
         return self._scope.max_pages_per_host is not None
 
+    @property
+    def limit_depth(self) -> bool:
+        """Whether it matters by which way a page is found first."""
+        return self._scope.depth is not None
+
     def spend_pages(self, count: int) -> None:
         """Count pages that were asked for before; for bounds that do not count by host."""
         self._pages.spend("", count)

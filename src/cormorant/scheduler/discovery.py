@@ -41,7 +41,9 @@ DEEPEST_SITEMAP = 3  # an index of indexes of indexes; the protocol allows one l
 class Discovery:
     """Turns what pages hold into requests. `left_out` counts by reason. `is_closed`: no page more is asked for.
 
-    In a fleet what lies on a host of another share is looked at there: `neighbours` carry it over.
+    In a fleet what lies on a host of another share is looked at there: `neighbours` carry it over. Where depth is
+    limited, what lies on our own hosts travels, too: else a longer way within one share would be found before a
+    shorter one between two, for mail takes its time.
     """
 
     def __init__(
@@ -125,7 +127,7 @@ class Discovery:
             if self._following.obey_meta and lead.nofollow:
                 continue  # another page may link to it without
             found = Found(depth=depth + 1 if is_page else 0, source=page_url, text=lead.text, lastmod=lead.lastmod)
-            if self._neighbours is not None and not self._neighbours.owns(lead.url):
+            if self._neighbours is not None and not self._is_judged_here(lead.url):
                 self._neighbours.hand_over(LinkOver(lead, found))
                 continue
             request = self._request(lead, found)
@@ -135,6 +137,13 @@ class Discovery:
             self.found += harvest.left_out
             self.left_out["links a page"] += harvest.left_out
         yield from self._sitemaps(harvest.sitemaps, depth + 1, page_url)
+
+    def _is_judged_here(self, url: str) -> bool:
+        """Whether a link of ours is looked at when its page is, and not when its mail comes."""
+        assert self._neighbours is not None
+        if not self._neighbours.owns(url):
+            return False
+        return not self._bounds.limit_depth or self._frontier.knows(self.key(url))
 
     def sighted(self, item: LinkOver | SitemapOver) -> Iterator[Request]:
         """Yield a request for what another share has found on a host of ours, if it is new and within bounds."""
