@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
-from cormorant import fetching
+from cormorant import fetching, stores
 from cormorant.errors import UsageError
 from cormorant.fleet.wanted import Wanted
 from cormorant.frontier.job_lists import Position
@@ -280,9 +280,9 @@ def _built(
     from cormorant.jobs import Job
 
     _check_texts(texts)
-    target = None if out.target is None else os.path.abspath(out.target)
+    target = None if out.target is None else stores.absolute(out.target)
     if words.get("since") is not None:
-        words["since"] = os.path.abspath(words["since"])
+        words["since"] = stores.absolute(words["since"])
     words |= {"output": target, "format": out.format, "parse": None if parse is None else _name_of(parse)}
     words |= {"shards": wanted["shards"], "split": wanted.get("split")}
     job = Job.open(folder, words)

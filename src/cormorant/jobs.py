@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from cormorant import sinks
+from cormorant import sinks, stores
 from cormorant.errors import UsageError
 from cormorant.frontier import job_folder
 from cormorant.frontier.job_ends import ENDS, OK, OPEN, SERVICE
@@ -104,7 +104,7 @@ class Job:
         the folder holds something else; OutputError when it cannot be written.
         """
         facts = [ListFacts.of(name) for name in lists]
-        job = cls._held(Path(folder), is_lasting=is_lasting)
+        job = cls._held(_local(folder), is_lasting=is_lasting)
         try:
             job._take(options, facts, accept_changed_list)
         except BaseException:
@@ -117,7 +117,7 @@ class Job:
         cls, folder: str | os.PathLike[str], changes: Mapping[str, Any], accept_changed_list: bool = False
     ) -> Job:
         """Go on with a job as it was begun but for `changes`; raises UsageError where there is none."""
-        job = cls._existing(Path(folder))
+        job = cls._existing(_local(folder))
         try:
             facts = [ListFacts.of(facts.name) for facts in job._lists()]
             job._take(job.options | dict(changes), facts, accept_changed_list)
@@ -129,12 +129,13 @@ class Job:
     @classmethod
     def look(cls, folder: str | os.PathLike[str]) -> State:
         """Return how a job stands, also while another process runs it. Raises UsageError where there is none."""
-        parts = [cls.look(shard) for shard in shard_folders(Path(folder))]
+        parts = [cls.look(shard) for shard in shard_folders(_local(folder))]
         try:
             job = cls._existing(Path(folder), is_brief=True)
         except Locked as locked:
             return _told(Path(folder), locked).with_shards(parts)
         try:
+            job._check_is_here("counted")
             return job._reading(read_state(job._store)).with_shards(parts)
         finally:
             job.close()
@@ -148,8 +149,9 @@ class Job:
         for kind in kinds:
             if kind not in RETRIED:
                 raise UsageError(f"{kind!r} cannot be tried again; give some of {', '.join(RETRIED)}")
-        job = cls._existing(Path(folder))
+        job = cls._existing(_local(folder))
         try:
+            job._check_is_here("tried again")
             if job.is_merged:
                 raise UsageError(f"job {folder} is done and its parts were merged; begin another for what failed")
             job.remember({FINISHED: False})
@@ -198,6 +200,15 @@ class Job:
             if before.get(REPORT) != now.get(REPORT):
                 self._store.forget(REPORT)
             self._store.put({OPTIONS: now, LISTS: facts})
+
+    def _check_is_here(self, what: str) -> None:
+        """Raise UsageError where the journals of the shards lie in a store beside the output."""
+        output = str(self.options.get("output"))
+        if stores.is_url(output):
+            raise UsageError(
+                f"job {self.folder} has its shards' journals in the store, beside {output}: nothing in them can be "
+                f"{what} from here; read what was written: cormorant cat {output}"
+            )
 
     # --- a run ---
 
@@ -276,6 +287,10 @@ class Job:
             self._store.put_committed(Committed(()))
         return Committed(())
 
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the journal (`Store.copy_to`)."""
+        self._store.copy_to(path)
+
     def outbox(self) -> list[tuple[int, int, bytes]]:
         """Return what a share of a fleet has for others (`Store.outbox`)."""
         return self._store.outbox()
@@ -344,6 +359,13 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<Job {self.folder} {'new' if self.is_new else 'going on'} {self.journal!r}>"
+
+
+def _local(folder: str | os.PathLike[str]) -> Path:
+    """Return the folder of a job. Raises UsageError for a URL."""
+    words = "a job's folder is a local one, or on a file system that is mounted; only its output may lie in a store"
+    stores.refuse(os.fspath(folder), words)
+    return Path(folder)
 
 
 def shard_folder(folder: Path, shard: int) -> Path:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
-from cormorant import engines, fetching
+from cormorant import engines, fetching, stores
 from cormorant.auto import AutoWorker, engine_for
 from cormorant.content.robots import product_token
 from cormorant.errors import UsageError
@@ -296,6 +296,7 @@ def _policies(options: Options, conditions: Conditions | None = None, sharing: i
 def _conditions(since: str | None) -> Conditions | None:
     if since is None:
         return None
+    stores.refuse(since, "since reads a local output of an earlier run; fetch it from there first")
     from cormorant.frontier.validators import Validators
 
     return Validators.of_run(*(of_shards(since) or [since])).conditions

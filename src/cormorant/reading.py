@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from cormorant import stores
 from cormorant.errors import CormorantError, UsageError
 from cormorant.messages import Failure, Page
-from cormorant.sinks import format_of, module_of
+from cormorant.sinks import format_of, module_of, stored
 from cormorant.sinks.naming import Naming, of_shards
 
 
 def read(path: str | os.PathLike[str]) -> Iterator[Page | Failure]:
     """Yield each outcome of an output in the order of writing: of a file with all its parts, or of a folder.
 
-    What a fleet wrote is read shard by shard, by the name that it was given.
+    What a fleet wrote is read shard by shard, by the name that it was given, also from a store: `s3://bucket/x.jsonl`.
 
     The format is chosen by the name, as for writing. What was read back equals what was written but for two things:
     `fetched_at` has milliseconds, and `data` is what JSON makes of it. The name of a single part (`x-00001.jsonl`)
@@ -26,8 +27,10 @@ def read(path: str | os.PathLike[str]) -> Iterator[Page | Failure]:
     name = os.fspath(path)
     if name == "-":
         raise UsageError("outcomes cannot be read from stdin; name a file or a folder")
-    module = module_of(format_of(name))
-    return _outcomes(module.read, _files(name))
+    read_file = module_of(format_of(name)).read
+    if stores.is_url(name):
+        return _outcomes(stored.read(name, read_file))
+    return _outcomes((file, read_file(file)) for file in _files(name))
 
 
 def _files(name: str) -> list[str]:
@@ -40,11 +43,10 @@ def _files(name: str) -> list[str]:
     return found
 
 
-def _outcomes(read_file: object, names: list[str]) -> Iterator[Page | Failure]:
-    assert callable(read_file)
-    for name in names:
+def _outcomes(files: Iterable[tuple[str, Iterator[Page | Failure]]]) -> Iterator[Page | Failure]:
+    """Yield the outcomes of all files, given with their names."""
+    for name, outcomes in files:
         count = 0
-        outcomes = read_file(name)
         while True:
             try:
                 outcome = next(outcomes, None)

@@ -18,6 +18,7 @@ import cormorant
 from cormorant.errors import EngineLost, MissingPackage, UsageError
 from cormorant.lab import site
 from cormorant.messages import Outcome
+from cormorant.sinks.stored import epochs
 
 needs_ray = pytest.mark.skipif(
     __import__("importlib.util").util.find_spec("ray") is None, reason="Ray is not installed: pip install ray"
@@ -195,6 +196,23 @@ def test_nodes_that_die_or_are_cut_off_are_survived(nodes: Nodes, pages: list[st
     assert ends(outcomes) == expected(pages)
     assert ends(list(cormorant.read(output))) == expected(pages)
     assert not any(map(command, orphans))
+
+
+@slow
+@needs_ray
+def test_shards_in_a_store_are_taken_over(
+    nodes: Nodes, pages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cormorant.fleet.plan.PUBLISH_SECONDS", 0.5)
+    output = f"file://{tmp_path}/pages.jsonl"
+
+    def blow() -> None:
+        os.kill(next(pid for raylet in nodes.raylets for pid in nodes.actors(raylet)), signal.SIGKILL)
+
+    run = cormorant.fetch(pages, delay=SLOWLY, workers=2, cluster=nodes.address, output=output)
+    assert ends(with_a_blow(run, 100, blow)) == expected(pages)
+    assert ends(list(cormorant.read(output))) == expected(pages)
+    assert sorted(set(epochs(output).values())) == [1, 2]
 
 
 @needs_ray

@@ -11,17 +11,15 @@ whole process in `read`.
 
 from __future__ import annotations
 
-import os
 from _queue import Empty, SimpleQueue
 from _thread import start_new_thread
 from collections.abc import Iterator, Sequence
 from operator import length_hint
-from stat import S_ISREG
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from cormorant.cli.sources import STDIN, check, is_compressed, opened
+from cormorant.cli.sources import STDIN, check, is_compressed, opened, size
 from cormorant.cli.splitter import SKIP, Read, Splitter
 from cormorant.errors import UsageError
 from cormorant.frontier.job_lists import Position
@@ -168,7 +166,7 @@ class _Reader:
         self._longest = longest
         self._filled = filled
         self._room = room
-        self._sizes = [_size(source) for source in sources]
+        self._sizes = [size(source) for source in sources]
 
     def run(self, begins: Position, ends_where_broken: bool) -> None:
         """Read what comes after `begins`, all or up to where a source breaks off."""
@@ -229,14 +227,6 @@ def _behind(begins: Position, count: int, offset: int) -> Position:
     """Return where the line begins that follows the next `count`, at `offset`."""
     number = begins.offset_line + count
     return Position(source=begins.source, line=max(begins.line, number), offset=offset, offset_line=number)
-
-
-def _size(source: str) -> int | None:
-    try:
-        status = os.fstat(0) if source == STDIN else os.stat(source)
-    except OSError:
-        return None
-    return status.st_size if S_ISREG(status.st_mode) else None
 
 
 def _name(source: str) -> str:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cormorant import stores
 from cormorant.cli.destination import STDOUT
 from cormorant.cli.exits import complain
 from cormorant.errors import UsageError
@@ -56,12 +57,8 @@ def _remembered(command: str, words: Mapping[str, Any]) -> dict[str, Any]:
     rest = {name: value for name, value in words.items() if name not in NOT_REMEMBERED}
     for name in PATHS:
         if rest.get(name) is not None:
-            rest[name] = _absolute(rest[name])
+            rest[name] = stores.absolute(rest[name])
     for name in ("input", "seeds"):
         if rest.get(name):
-            rest[name] = [_absolute(one) if os.path.exists(one) else one for one in rest[name]]
+            rest[name] = [stores.absolute(one) if os.path.exists(one) else one for one in rest[name]]
     return {"command": command, FOLDER: os.getcwd()} | rest
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(path) + ("/" if path.endswith("/") else "")

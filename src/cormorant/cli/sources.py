@@ -1,4 +1,7 @@
-"""Where lists come from: a file, one compressed by gzip or zstd (by its suffix), or stdin when told `-`."""
+"""Where lists come from: a file, an object of a store by its URL, or stdin when told `-`.
+
+What ends in .gz or .zst is decoded as it is read.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import contextlib
 import gzip
 import importlib.util
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from cormorant import stores
 from cormorant.errors import MissingPackage, UsageError
 
 STDIN = "-"
@@ -28,6 +33,11 @@ def check(source: str) -> None:
 
     Nothing is opened: a named pipe (`<(…)` in the shell) can be opened only once.
     """
+    if source.endswith(".zst") and sys.version_info < (3, 14) and importlib.util.find_spec("backports.zstd") is None:
+        raise MissingPackage(f"{source!r} needs a zstd decoder: pip install backports.zstd")
+    if stores.is_url(source):
+        stores.check(source)
+        return
     if source == STDIN:
         if sys.stdin is None:
             raise UsageError("cannot read the list from stdin: it is closed")
@@ -40,8 +50,18 @@ def check(source: str) -> None:
         raise UsageError(f"cannot read the list {source!r}: it is a folder")
     if not os.access(source, os.R_OK):
         raise UsageError(f"cannot read the list {source!r}: no permission")
-    if source.endswith(".zst") and sys.version_info < (3, 14) and importlib.util.find_spec("backports.zstd") is None:
-        raise MissingPackage(f"{source!r} needs a zstd decoder: pip install backports.zstd")
+
+
+def size(source: str) -> int | None:
+    """Return how many bytes a list has, None where that is not known before it is read."""
+    try:
+        if stores.is_url(source):
+            with stores.Reading(source) as stored:
+                return stored.size
+        status = os.fstat(0) if source == STDIN else os.stat(source)
+    except (OSError, UsageError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def is_compressed(source: str) -> bool:
@@ -55,8 +75,7 @@ def opened(source: str, offset: int = 0) -> Iterator[tuple[Stream, Callable[[], 
 
     Reading begins at `offset` (bytes), which is 0 for what is compressed and for what cannot be entered in the middle.
     """
-    raw = open(0, "rb", closefd=False) if source == STDIN else open(source, "rb")  # noqa: SIM115
-    with raw, contextlib.ExitStack() as stack:
+    with _raw(source) as raw, contextlib.ExitStack() as stack:
         if offset:
             raw.seek(offset)
         stream: Any = raw
@@ -65,6 +84,12 @@ def opened(source: str, offset: int = 0) -> Iterator[tuple[Stream, Callable[[], 
         elif source.endswith(".zst"):
             stream = stack.enter_context(_zstd(raw))
         yield stream, raw.tell if raw.seekable() else lambda: 0
+
+
+def _raw(source: str) -> Any:
+    if stores.is_url(source):
+        return stores.Reading(source)
+    return open(0, "rb", closefd=False) if source == STDIN else open(source, "rb")
 
 
 def _zstd(raw: Any) -> Any:

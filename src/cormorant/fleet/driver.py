@@ -45,6 +45,7 @@ from cormorant.interfaces import Cluster, Committed, Member, Sink
 from cormorant.jobs import COUNTS, DEALT, FINISHED, INPUT_ENDED, MERGED, SCHEDULER, Job
 from cormorant.messages import Outcome
 from cormorant.opening import Positioned
+from cormorant.sinks import stored
 from cormorant.worker import Statistics
 
 LOOK_SECONDS = 0.05
@@ -52,6 +53,7 @@ COMMIT_SECONDS = 1.0
 BEAT_SECONDS = 2.0
 SILENT_SECONDS = 60.0  # without a beat: stopped, or held by a call that never lets other threads run
 ENOUGH = 20_000  # lines and requests waiting at a worker, beyond which it needs no more lines
+ENOUGH_STORED = 100_000  # the same where workers say what they have committed only when they publish
 ON_THE_WAY = 200_000  # lines that shards were given and have not committed, beyond which none is read: they lie here
 SPARING_SECONDS = 0.5  # between readings where one worker has nothing and the others have more than enough
 ATTENTIVE_SECONDS = 5.0  # between two looks; what is longer is the caller's time, in which nobody was heard
@@ -89,6 +91,8 @@ class Fleet:
         self._started_at: float | None = None
         self._ended_at: float | None = None
         self._seconds_before = 0.0 if job is None else job.seconds
+        self._enough = ENOUGH_STORED if plan.is_stored else ENOUGH
+        self._on_the_way = max(ON_THE_WAY, self._enough * workers // 2 if plan.is_stored else 0)
         self._asked_at = self._committed_at = self._beat_at = self._looked_at = self._deal_at = 0.0
         self._sink: Sink | None = None
         self._trouble: CormorantError | None = None
@@ -157,11 +161,16 @@ class Fleet:
                 stack.callback(self._sink.close)
             if self._job is not None:
                 stack.callback(self._job.close)
-            elif self._plan.folder:
+            if self._is_folder_ours and self._plan.folder:
                 stack.callback(shutil.rmtree, self._plan.folder, ignore_errors=True)
             stack.callback(self._cluster.close)
             stack.callback(self._dismiss)
             yield
+
+    @property
+    def _is_folder_ours(self) -> bool:
+        """Whether what the workers keep here is for this run alone."""
+        return self._job is None or self._plan.is_stored
 
     def _dismiss(self) -> None:
         """Have workers that are still there commit and close what they have, if they can soon."""
@@ -180,7 +189,7 @@ class Fleet:
     def _rounds(self) -> Generator[Outcome | None, None, None]:
         """Yield outcomes, and None where there is nothing to do until a worker says something."""
         self._started_at = time.monotonic()
-        if self._job is None:
+        if self._is_folder_ours:
             self._plan = dataclasses.replace(self._plan, folder=tempfile.mkdtemp(prefix="cormorant-fleet-"))
         with self._closing():
             if self._job is not None:
@@ -206,6 +215,8 @@ class Fleet:
 
     def _begin(self) -> None:
         self._told = told(self._plan)
+        if self._plan.is_stored and self._plan.target is not None:
+            self._epochs.update(stored.epochs(self._plan.target))
         members = [self._start() for _ in range(self.workers)]
         for shard, number in dealt(range(self._plan.shards), members).items():
             self._give(shard, number)
@@ -341,13 +352,13 @@ class Fleet:
 
     def _deal_lines(self, now: float) -> None:
         """Read on in the list, a little in each round, if anybody has room for it."""
-        if self._feed.has_ended or now < self._deal_at or self._feed.unheard > ON_THE_WAY:
+        if self._feed.has_ended or now < self._deal_at or self._feed.unheard > self._on_the_way:
             return
         loads = self._loads()
         if not self._plan.is_crawl:  # whose seeds are all read before anything starts
-            if min(loads) >= ENOUGH:
+            if min(loads) >= self._enough:
                 return
-            if sum(loads) > 2 * ENOUGH * len(loads):
+            if sum(loads) > 2 * self._enough * len(loads):
                 self._deal_at = now + SPARING_SECONDS
         for batch in self._feed.read():
             if batch.dest in self._taken:
@@ -365,7 +376,7 @@ class Fleet:
             loads[owner] += self._feed.on_the_way(shard)
         for number, report in self._reports.items():
             loads[number] += report.waiting
-        return [loads[member.number] for member in self._living()] or [ENOUGH]
+        return [loads[member.number] for member in self._living()] or [self._enough]
 
     def _note_few_hosts(self) -> None:
         lines = self._feed.dealt

@@ -6,13 +6,16 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cormorant.errors import UsageError
+from cormorant import stores
+from cormorant.errors import OutputError, UsageError
 from cormorant.fetching import Parse
+from cormorant.fleet import plan as plans
 from cormorant.fleet.driver import Fleet
 from cormorant.fleet.plan import Plan
 from cormorant.fleet.wanted import Output, Wanted
 from cormorant.jobs import DEALT
 from cormorant.opening import Crawling
+from cormorant.sinks import stored
 
 if TYPE_CHECKING:
     from cormorant.interfaces import Cluster
@@ -38,38 +41,37 @@ def open_fleet(
     _check(words, wanted, is_crawl)
     if job is not None:
         job.cut(wanted.cut)
-    cluster = _cluster(wanted)
+    is_stored = output.target is not None and stores.is_url(output.target)
+    cluster = _cluster(wanted, is_stored)
     plan = Plan(
         is_crawl=is_crawl,
         words=dict(words),
         parse=parse,
-        since=None if since is None else absolute(since),
+        since=None if since is None else stores.absolute(since),
         split=wanted.split,
         shards=wanted.cut if job is None else int(job.options["shards"]),
-        folder="" if job is None else os.path.abspath(job.folder),
+        folder="" if job is None or is_stored else os.path.abspath(job.folder),
         is_lasting=job is not None,
         streams=streams,
-        target=None if output.target is None else absolute(output.target),
+        target=None if output.target is None else stores.absolute(output.target),
         format=output.format,
         overwrite=output.overwrite,
         rotate_bytes=output.rotate_bytes,
         merges=output.merges,
         is_leased=cluster.is_leased,
+        publish_seconds=plans.PUBLISH_SECONDS,
     )
     if is_crawl:
         Crawling(words)  # max_pages is checked here: the shards do not see it
     plan.checked()
     plan.pickled()
+    if job is not None and is_stored:
+        _check_is_there(job, str(output.target))
     if job is None or job.is_new:
         output.make_room()
     if job is not None and job.is_new:
         job.remember({DEALT: {}})  # from now on what stands there is the job's
     return Fleet(plan, entries, cluster, min(wanted.number, plan.shards), job)
-
-
-def absolute(path: str) -> str:
-    """Return a path as workers understand it, which are elsewhere; a folder's keeps its slash."""
-    return os.path.abspath(path) + ("/" if path.endswith("/") else "")
 
 
 def _check(words: Mapping[str, Any], wanted: Wanted, is_crawl: bool) -> None:
@@ -83,11 +85,20 @@ def _check(words: Mapping[str, Any], wanted: Wanted, is_crawl: bool) -> None:
         )
 
 
-def _cluster(wanted: Wanted) -> Cluster:
+def _check_is_there(job: Job, target: str) -> None:
+    """Raise OutputError where a job goes on, and what its shards have published is gone: their journals, too."""
+    if any(job.counters(DEALT).values()) and not stored.is_there(target):
+        raise OutputError(
+            f"cannot go on with {target}: what job {job.folder} has put there is gone; put it back, or begin a new job "
+            "with a new output"
+        )
+
+
+def _cluster(wanted: Wanted, is_stored: bool) -> Cluster:
     if wanted.cluster is None:
         from cormorant.fleet.processes import Processes
 
         return Processes()
     from cormorant.fleet.ray import RayCluster
 
-    return RayCluster(wanted.cluster)
+    return RayCluster(wanted.cluster, sees_our_folders=not is_stored)

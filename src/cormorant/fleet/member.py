@@ -28,6 +28,7 @@ from cormorant.fleet.plan import Plan
 from cormorant.fleet.shards import Split
 from cormorant.fleet.share import Share
 from cormorant.fleet.shares import Shares, size_of
+from cormorant.fleet.snapshots import Pace, Snapshots
 from cormorant.frontier.job_lock import Locked
 from cormorant.frontier.job_store import Mail
 from cormorant.interfaces import Post
@@ -118,6 +119,7 @@ class Talk:
         self._allowance = Allowance() if plan.max_pages is not None else None
         self._shares = Shares(marks, plan.streams, self._allowance)
         self._split = Split(plan.split, plan.shards)
+        self._pace = Pace(plan.publish_seconds)
         self._worker: Worker = open_worker(station, self._shares).save_to(self._shares).commit_by(self)
         self._credit, self._credit_bytes = CREDIT_OUTCOMES, CREDIT_BYTES
         self._reported_at = 0.0
@@ -178,7 +180,7 @@ class Talk:
         if not self._is_leaving:
             self._send_outcomes()
         for share in list(self._shares):
-            share.commits.last()
+            share.commits.last() if share.snapshots is None else share.snapshots.publish()
         self._send_mail()
         self._send()
 
@@ -203,10 +205,7 @@ class Talk:
         """Talk with the driver, and commit what is due; returns how soon it will be time again, in seconds."""
         self._take_in()
         self._send_outcomes()
-        now = time.monotonic()
-        for share in list(self._shares):  # a commit may wait for the driver, who may give us one more
-            share.commits.after_round()
-            share.complete(now)
+        self._commit()
         if self._is_leaving:
             raise Leaving
         self._send_mail()
@@ -217,6 +216,17 @@ class Talk:
             if share.take_early() or (share.is_finished and len(share.lines)):
                 self._shares.wake(share, now)
         return LOOK_SECONDS
+
+    def _commit(self) -> None:
+        """Commit what is due; of shards that lie in a store, publish it."""
+        is_idle = self._plan.is_stored and not self._shares.in_flight and not self._shares.waiting
+        now = time.monotonic()
+        for share in list(self._shares):  # a commit may wait for the driver, who may give us one more
+            if share.snapshots is None:
+                share.commits.after_round()
+                share.complete(now)
+            else:
+                share.snapshots.after_round(is_idle)
 
     def _take_in(self, seconds: float = 0.0) -> None:
         for message in self._post.receive(seconds):
@@ -275,18 +285,23 @@ class Talk:
 
     def _own(self, shard: int, epoch: int) -> None:
         plan = self._plan
-        folder = plan.shard_folder(shard)
-        job = self._held(folder)
+        snapshots = Snapshots(plan, shard, epoch, self._pace) if plan.is_stored else None
+        job = self._held(plan.shard_folder(shard)) if snapshots is None else snapshots.open_journal()
         try:
             options = self._station.options
             frontier = job.frontier(options.header, options.timeout)
             share = Share(shard, job, self._split, self._station.scheduler, frontier)
             share.commits.keep_letters(Delivered(share, self._deliver))
-            if plan.target is not None:
+            if snapshots is not None:
+                share.snapshots = snapshots
+                snapshots.begin(share)
+            elif plan.target is not None:
                 target = of_shard(plan.target, shard)
                 share.save_to(job.open_output(target, plan.format, plan.overwrite, plan.rotate_bytes))
         except BaseException:
             job.close()
+            if snapshots is not None:
+                snapshots.remove()
             raise
         self._shares.add(share, time.monotonic())
         asked_for = job.journal.asked_for if job.journal is not None else 0

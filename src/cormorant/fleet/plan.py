@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cormorant import engines
+from cormorant import engines, stores
 from cormorant.errors import UsageError
 from cormorant.fetching import Parse
 from cormorant.jobs import shard_folder
 from cormorant.opening import Crawling, Fetching
 from cormorant.options import AUTO, Options
+
+PUBLISH_SECONDS = 10.0
 
 # Engines that start processes of their own: the fleet has its own already.
 IN_PROCESSES = ("process", "pool")
@@ -28,7 +30,8 @@ class Plan:
     `folder` holds the shards' journals; they are `is_lasting` where it is a job. `streams`: outcomes are handed to the
     driver; where it is a job they are committed when the caller has asked for what follows them. `is_leased`: a worker
     that does not hear the driver gives up its shards. `target` is where outcomes are written (`sinks.naming.of_shard`),
-    None: nowhere; `merges`: into one output at the end.
+    None: nowhere; `merges`: into one output at the end. Where it `is_stored`, the shards' journals lie there, too, and
+    are published after `publish_seconds` (`snapshots.py`); `folder` is then scratch of the driver's machine.
     """
 
     is_crawl: bool
@@ -46,6 +49,7 @@ class Plan:
     rotate_bytes: int | None
     merges: bool = False
     is_leased: bool = False
+    publish_seconds: float = PUBLISH_SECONDS
 
     def checked(self) -> Options:
         """Return the options of a worker. Raises UsageError for words, or an engine, that make no sense."""
@@ -61,6 +65,11 @@ class Plan:
             return Crawling(self._of_a_shard, self.parse)
         sharing = self.shards if self.split == "url" else 1
         return Fetching(Options.of(self._of_a_shard), self.parse, since, sharing)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether shards write to a store, by its URL."""
+        return self.target is not None and stores.is_url(self.target)
 
     @property
     def max_pages(self) -> int | None:

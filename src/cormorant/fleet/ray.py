@@ -47,19 +47,21 @@ log = logging.getLogger(__name__)
 class RayCluster:
     """Implements `interfaces.Cluster`. `address`: "local", "auto" or HOST:PORT of a head node.
 
+    Where its nodes need not `sees_our_folders`, a worker that dies takes along what its function was at.
+
     Raises MissingPackage without Ray, and UsageError for an address that anybody on the network may use.
     """
 
     is_leased = True
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, sees_our_folders: bool = True) -> None:
         if importlib.util.find_spec("ray") is None:
             raise MissingPackage("a cluster needs the package ray: pip install 'cormorant[ray]'")
         if address.startswith("ray://"):
             raise UsageError(f"{address} is for Ray's client; run this on a node of the cluster: HOST:6379, or auto")
         if address not in (LOCAL, "auto"):
             _check_trust(address)
-        self._address = address
+        self._address, self._sees_our_folders = address, sees_our_folders
         self._ray: Any = None
         self._is_ours = False
         self._actors: list[Actor] = []
@@ -77,7 +79,7 @@ class RayCluster:
             num_cpus=self._cpus(), max_restarts=0, max_task_retries=0, max_concurrency=2
         )
         actor = Actor(number, marks, self._events, self._news)
-        actor.sit(self._ray, place.remote(told, os.fspath(marks), os.getcwd()))
+        actor.sit(self._ray, place.remote(told, os.fspath(marks) if self._sees_our_folders else "", os.getcwd()))
         self._actors.append(actor)
         self._events.put(actor.call)
         return actor

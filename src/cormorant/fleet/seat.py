@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import tempfile
 import threading
 import time
 from _thread import start_new_thread
@@ -24,19 +25,33 @@ LINGER_SECONDS = 0.01  # until a call with something to say leaves, where nobody
 
 
 class Seat:
-    """The actor. `put` and `take` are called by the driver, each by one call at a time."""
+    """The actor. `put` and `take` are called by the driver, each by one call at a time.
+
+    No `marks`: this machine need not see the driver's folders.
+    """
 
     def __init__(self, told: bytes, marks: str, folder: str) -> None:
         self._box = Box()
-        start_new_thread(self._work, (told, Path(marks), folder))
+        start_new_thread(self._work, (told, marks, folder))
 
-    def _work(self, told: bytes, marks: Path, folder: str) -> None:
+    def _work(self, told: bytes, marks: str, folder: str) -> None:
+        if not marks:
+            self._work_apart(told, folder)
+            return
         try:
-            _enter(folder, marks)
+            _enter(folder, Path(marks))
         except UsageError as error:
             self._box.send(words.encode([words.Trouble("UsageError", str(error))]))
         else:
-            member.run(self._box, told, marks)
+            member.run(self._box, told, Path(marks))
+        self._box.end()
+
+    def _work_apart(self, told: bytes, folder: str) -> None:
+        """Work where the driver's folders may not be."""
+        with suppress(OSError):
+            os.chdir(folder)
+        with tempfile.TemporaryDirectory(prefix="cormorant-worker-") as own:
+            member.run(self._box, told, Path(own, "marks"))
         self._box.end()
 
     def put(self, clock: float, got: int, messages: list[bytes]) -> float:

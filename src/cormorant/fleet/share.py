@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,6 +18,9 @@ from cormorant.interfaces import DurableSink, Entry, Frontier, Neighbours
 from cormorant.jobs import SCHEDULER, Job
 from cormorant.messages import HandedOver, HopOver, LineOver, LinkOver, Outcome
 from cormorant.scheduler.fetch import FetchScheduler
+
+if TYPE_CHECKING:
+    from cormorant.fleet.snapshots import Snapshots
 
 REST_SECONDS = 2.0  # so that a file is not completed for every pause
 BRIEF_SECONDS = 0.2  # between commits that wait for no disk
@@ -53,7 +56,10 @@ class LinesHere(Iterator[Entry | None]):
 
 
 class Share:
-    """A shard that this process owns. `output` is the sink of its part, None where outcomes go to the driver alone."""
+    """A shard that this process owns. `output` is the sink of its part, None where outcomes go to the driver alone.
+
+    `snapshots` is what commits it where journal and parts lie in a store; None: `commits` does by itself.
+    """
 
     def __init__(self, number: int, job: Job, split: Split, make: MakeScheduler, frontier: Frontier) -> None:
         self.number, self.job, self._split = number, job, split
@@ -72,6 +78,7 @@ class Share:
         seconds = SECONDS if job.is_lasting else BRIEF_SECONDS
         self.commits = Commits(job, self.scheduler.counters, self._position, seconds=seconds)
         self.output: DurableSink | None = None
+        self.snapshots: Snapshots | None = None
         self.to_driver: list[Outcome] = []  # not sent yet
         self.to_say: list[Batch] = []
         self.to_acknowledge: list[tuple[int, int]] = []
@@ -112,7 +119,7 @@ class Share:
                     self.lines.put(line)
             if not lines:
                 self.to_acknowledge.append((LIST, self._kept_lines))
-        elif not self.scheduler.input_ended:
+        elif self._early or not self.scheduler.input_ended:  # in order: a gap is never filled
             self._early.append(batch)
         else:
             for item in self.inbox.take(batch):
@@ -183,6 +190,8 @@ class Share:
                 self.output.close()
         finally:
             self.job.close()
+            if self.snapshots is not None:
+                self.snapshots.remove()
 
 
 def _url_of(item: HandedOver) -> str:

@@ -6,9 +6,11 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
-from cormorant import sinks
+from cormorant import sinks, stores
 from cormorant.errors import UsageError
 from cormorant.fleet.shards import MOST_SHARDS, SHARDS_A_WORKER, SPLITS
+from cormorant.sinks import stored
+from cormorant.sinks.files import exists
 
 if TYPE_CHECKING:
     from cormorant.jobs import Job
@@ -92,8 +94,20 @@ class Output:
     merges: bool = False
 
     def __post_init__(self) -> None:
+        if self.target is not None and stores.is_url(self.target):
+            self._check_stored(self.target)
         if self.merges and (self.target is None or (self.format or sinks.format_of(self.target)) == "folder"):
             raise UsageError("merge puts parts together in one file: name one, such as -o pages.jsonl")
+
+    def _check_stored(self, target: str) -> None:
+        chosen = self.format or sinks.format_of(target)
+        if chosen not in stored.FORMATS:
+            raise UsageError(
+                f"{target}: a store holds {', '.join(stored.FORMATS)}, not {chosen}, written in place; name it "
+                "so, such as s3://bucket/pages.jsonl.gz, or give --format"
+            )
+        if self.merges and self.rotate_bytes is not None:
+            raise UsageError(f"merge makes one object of {target}: leave --rotate (rotate_bytes) out, or --merge")
 
     @classmethod
     def of(cls, destination: Any, merges: bool) -> Output:
@@ -105,6 +119,15 @@ class Output:
         """Make sure that nothing stands where shards will write; with `overwrite` it is removed. Raises UsageError."""
         if self.target is None:
             return
+        if stores.is_url(self.target):
+            self._make_room_in_store(self.target)
+            return
         sinks.make_room(self.target, self.format, self.overwrite)
         if os.path.isfile(self.target):
             os.unlink(self.target)
+
+    def _make_room_in_store(self, target: str) -> None:
+        if stored.is_there(target):
+            if not self.overwrite:
+                raise exists(target)
+            stored.remove(target)

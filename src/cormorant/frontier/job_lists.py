@@ -9,9 +9,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
+from cormorant import stores
 from cormorant.errors import UsageError
 
 LOOKED_AT_BYTES = 64 * 1024  # of the beginning, and of the end
@@ -52,23 +54,26 @@ class ListFacts(msgspec.Struct, frozen=True, kw_only=True):
         """Look at a list. Raises UsageError for one that cannot be read a second time."""
         if name == STDIN:
             raise UsageError("a job cannot go on with what came from stdin; save the list to a file, and give -i FILE")
+        if stores.is_url(name):
+            with stores.Reading(name) as stored:
+                if not stored.seekable():
+                    raise UsageError(f"a job cannot enter {name} in the middle; save the list to a file, and give that")
+                return cls._looked_at(name, stored, stored.size, stored.modified_ns)
         try:
             with open(name, "rb") as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode):
                     raise UsageError(f"a job cannot read {name} a second time; save the list to a file, and give that")
-                beginning = file.read(LOOKED_AT_BYTES)
-                file.seek(max(0, status.st_size - LOOKED_AT_BYTES))
-                end = file.read(LOOKED_AT_BYTES)
+                return cls._looked_at(os.path.abspath(name), file, status.st_size, status.st_mtime_ns)
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot read the list {name}: {getattr(error, 'strerror', None) or error}") from error
-        return cls(
-            name=os.path.abspath(name),
-            bytes=status.st_size,
-            modified_ns=status.st_mtime_ns,
-            beginning=_digest(beginning),
-            end=_digest(end),
-        )
+
+    @classmethod
+    def _looked_at(cls, name: str, file: Any, size: int, modified_ns: int) -> ListFacts:
+        beginning = file.read(LOOKED_AT_BYTES)
+        file.seek(max(0, size - LOOKED_AT_BYTES))
+        end = file.read(LOOKED_AT_BYTES)
+        return cls(name=name, bytes=size, modified_ns=modified_ns, beginning=_digest(beginning), end=_digest(end))
 
     def change_since(self, before: ListFacts) -> str | None:
         """Say in words how the list differs from what it was, or None."""

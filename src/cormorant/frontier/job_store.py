@@ -158,6 +158,13 @@ class Store:
                 self.fail("write", error)
             raise
 
+    def copy_to(self, path: Path) -> None:
+        """Write all that is committed to a new file, which is a journal by itself. Raises OutputError."""
+        try:
+            self.db.execute("VACUUM INTO ?", (os.fspath(path),))
+        except sqlite3.Error as error:
+            self.fail("copy", error)
+
     def fail(self, what: str, error: Exception) -> NoReturn:
         """Raise what an error of SQLite means, with the way out."""
         name = getattr(error, "sqlite_errorname", "")

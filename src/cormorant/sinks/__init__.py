@@ -8,6 +8,7 @@ import sys
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from cormorant import stores
 from cormorant.errors import UsageError
 from cormorant.interfaces import Committed, DurableSink
 
@@ -30,6 +31,7 @@ _FORMATS = {
     "folder": _Format("folder", "Folder", ()),
 }
 _TO_STDOUT = ("jsonl", "csv")
+_LOCAL = "one worker writes local files; name a path, or (fetch, crawl) add -w 1 (workers=1) or more"
 
 FORMATS = tuple(_FORMATS)
 
@@ -50,6 +52,7 @@ def open_sink(
     written; MissingPackage when the format needs one.
     """
     name = os.fspath(target)
+    stores.refuse(name, _LOCAL)
     chosen = format or format_of(name)
     if chosen not in _FORMATS:
         raise UsageError(f"format {chosen!r} is not known; known are {', '.join(FORMATS)}")
@@ -67,6 +70,7 @@ def make_room(target: str | os.PathLike[str], format: str | None, overwrite: boo
 
     For a job, which has to know that it may begin its output before the output is there.
     """
+    stores.refuse(os.fspath(target), _LOCAL)
     if (format or format_of(os.fspath(target))) == "folder":
         from cormorant.sinks.folder import make_ready
 

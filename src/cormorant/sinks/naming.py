@@ -22,6 +22,12 @@ _SIDE_FILE = re.compile(r"-(?:wal|shm|journal)\Z")  # of a SQLite database
 _SUFFIX = re.compile(r"(?:\.(?:jsonl|ndjson|csv|warc))?\.[A-Za-z0-9]+\Z")
 
 
+def suffix_of(target: str) -> str:
+    """Return by what a name says how it is written, such as `.jsonl.gz`; empty where it does not."""
+    suffix = _SUFFIX.search(os.path.basename(target), 1)
+    return suffix[0] if suffix else ""
+
+
 def of_shard(target: str, shard: int) -> str:
     """Return the target of one shard's own output beside or, where it is a folder, in `target`."""
     if target.endswith("/") or os.path.isdir(target):
