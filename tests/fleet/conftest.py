@@ -24,10 +24,9 @@ PAGES = 600
 
 
 @pytest.fixture
-def tidy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def tidy(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Have temporary folders made in the one returned; fail a test that leaves one there, or a worker."""
-    place = tmp_path / "tmp"
-    place.mkdir()
+    place = tmp_path_factory.mktemp("t")  # short: the server of processes has its socket there (108 bytes)
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     monkeypatch.setenv("TMPDIR", str(place))
     threads = set(threading.enumerate())

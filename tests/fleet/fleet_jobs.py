@@ -40,6 +40,18 @@ def leave(page: cormorant.Page) -> int:
     return len(page.body)
 
 
+def leave_a_child(place: str, page: cormorant.Page) -> int:
+    """Fork a child at one page, which stays; say in a file `place` who it is, and whose."""
+    if not os.path.exists(place):
+        child = os.fork()
+        if not child:
+            signal.pause()
+            os._exit(0)
+        with open(place, "x") as file:
+            file.write(f"{os.getpid()} {child}")
+    return len(page.body)
+
+
 def lock(page: cormorant.Page) -> object:
     """Return what cannot be pickled at every tenth page."""
     return threading.Lock() if page.url.endswith("3") else 0

@@ -6,10 +6,13 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +214,7 @@ def test_what_makes_no_sense_is_refused_by_name(
     result = CliRunner().invoke(app, [command, "http://127.0.0.1:9/", *options])
     assert (result.exit_code, result.stdout) == (USAGE, ""), result.stderr
     assert said in " ".join(result.stderr.replace("\u2502", "").split())
-    assert os.listdir(tmp_path) == ["tmp"]
+    assert not os.listdir(tmp_path)
 
 
 # --- jobs ---
@@ -222,6 +225,33 @@ def state_of(command: Command, job: str = "job") -> dict[str, Any]:
     assert code == DONE, err
     state: dict[str, Any] = json.loads(out)
     return state
+
+
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """Let what is started open few files, and twice as many if it asks; returns how many."""
+    before, few = resource.getrlimit(resource.RLIMIT_NOFILE), 256
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
+    yield few
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_many_shards_keep_many_files_open(command: Command, rude: Rude, few_files: int) -> None:
+    urls = command.list(good(rude, 30))
+    code, _, err = command.run(
+        "fetch", "-i", urls, "-o", "pages.jsonl", "-w", 1, "--shards", few_files, "--delay", 0, "-q"
+    )
+    assert (code, err) == (0, "")
+    assert urls_of(command.folder, "pages.jsonl").total() == 30
+
+
+def test_more_shards_than_files_can_be_open_are_refused(command: Command) -> None:
+    script = 'ulimit -n 300 && exec "$0" -m cormorant fetch http://127.0.0.1:9/ -w 1 --shards 100'
+    done = subprocess.run(
+        ["bash", "-c", script, sys.executable], env=command.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == USAGE
+    assert "100 shards a worker keep 596 files open, and a process may open 300 here" in " ".join(done.stderr.split())
 
 
 def test_a_job_that_is_done_is_done(command: Command, rude: Rude) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from typing import Any
 
 import fleet_jobs
 import pytest
-from fleet_watch import Command, Truth
+from fleet_watch import Command, Truth, wait_until
 
 import cormorant
 from cormorant.errors import OutputError, UsageError
@@ -33,6 +35,26 @@ def test_what_a_loop_has_not_seen_comes_when_a_job_goes_on(truth: Truth, tmp_pat
     run.close()
     met |= {one.url for one in cormorant.fetch(truth.urls, **words)}
     assert met == set(truth.urls)
+
+
+@pytest.mark.parametrize("name", ["pages.jsonl", "pages.sqlite"])
+def test_a_child_that_a_function_left_holds_nothing_up(truth: Truth, tmp_path: Path, name: str) -> None:
+    """It has its parent's open files, the locks among them."""
+    place = tmp_path / "child"
+    parse = functools.partial(fleet_jobs.leave_a_child, str(place))
+    words = UNHURRIED | {"delay": 0.02, "workers": 2, "parse": parse}
+    run = cormorant.fetch(truth.urls, job=tmp_path / "job", output=tmp_path / name, **words)
+    outcomes = list(itertools.islice(run, 50))
+    wait_until(lambda: place.exists() and " " in place.read_text())
+    worker, child = map(int, place.read_text().split())
+    os.kill(worker, signal.SIGKILL)
+    try:
+        outcomes += run
+        os.kill(child, 0)  # it is there still
+    finally:
+        os.kill(child, signal.SIGKILL)
+    assert Counter(one.url for one in outcomes) == Counter(truth.urls)
+    assert Counter(one.url for one in cormorant.read(tmp_path / name)) == Counter(truth.urls)
 
 
 def test_an_error_of_one_worker_takes_nothing_from_the_others(truth: Truth, tmp_path: Path) -> None:

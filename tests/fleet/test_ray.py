@@ -221,6 +221,8 @@ def test_an_address_that_is_open_to_all_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("CORMORANT_TRUST_NETWORK", raising=False)
     with pytest.raises(UsageError, match="RAY_AUTH_MODE=token"):
         list(cormorant.fetch(["http://a.example/"], workers=1, cluster="192.0.2.1:6379"))
+    with pytest.raises(UsageError, match=r"'nonsense' is no cluster: give local, auto"):
+        list(cormorant.fetch(["http://a.example/"], workers=1, cluster="nonsense"))
     with pytest.raises(UsageError, match="Ray's client"):
         list(cormorant.fetch(["http://a.example/"], workers=1, cluster="ray://127.0.0.1:10001"))
 

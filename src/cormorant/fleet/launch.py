@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cormorant import stores
 from cormorant.errors import OutputError, UsageError
 from cormorant.fetching import Parse
+from cormorant.fleet import files
 from cormorant.fleet import plan as plans
 from cormorant.fleet.driver import Fleet
 from cormorant.fleet.plan import Plan
@@ -64,6 +65,9 @@ def open_fleet(
     if is_crawl:
         Crawling(words)  # max_pages is checked here: the shards do not see it
     plan.checked()
+    number = min(wanted.number, plan.shards)
+    if wanted.cluster is None:  # whose nodes have limits of their own
+        files.check(plan.shards, number)
     plan.pickled()
     if job is not None and is_stored:
         _check_is_there(job, str(output.target))
@@ -71,7 +75,7 @@ def open_fleet(
         output.make_room()
     if job is not None and job.is_new:
         job.remember({DEALT: {}})  # from now on what stands there is the job's
-    return Fleet(plan, entries, cluster, min(wanted.number, plan.shards), job)
+    return Fleet(plan, entries, cluster, number, job)
 
 
 def _check(words: Mapping[str, Any], wanted: Wanted, is_crawl: bool) -> None:

@@ -20,8 +20,8 @@ from typing import Any
 
 from cormorant import engines, errors
 from cormorant.errors import CormorantError
+from cormorant.fleet import files, words
 from cormorant.fleet import plan as plans
-from cormorant.fleet import words
 from cormorant.fleet.budget import Allowance, Standing
 from cormorant.fleet.marks import Marks
 from cormorant.fleet.plan import Plan
@@ -112,6 +112,7 @@ class Talk:
 
     def __init__(self, post: Post, plan: Plan, marks_path: Any) -> None:
         self._post, self._plan = post, plan
+        files.make_room(plan.shards)  # a worker may come to own all
         self._station = station = plan.station()
         marks = Marks(marks_path, engines.width(station.engine, station.options.concurrency))
         if station.parse is not None:

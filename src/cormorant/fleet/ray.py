@@ -60,6 +60,8 @@ class RayCluster:
         if address.startswith("ray://"):
             raise UsageError(f"{address} is for Ray's client; run this on a node of the cluster: HOST:6379, or auto")
         if address not in (LOCAL, "auto"):
+            if not address.rpartition(":")[2].isdecimal():
+                raise UsageError(f"{address!r} is no cluster: give local, auto, or its head, such as 10.0.0.1:6379")
             _check_trust(address)
         self._address, self._sees_our_folders = address, sees_our_folders
         self._ray: Any = None

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from cormorant.errors import OutputError, UsageError
+from cormorant.forks import held_alone
 
 FILE = "lock"
 MOST_PATIENCE_SECONDS = 60.0  # with one who holds it briefly
@@ -73,8 +74,8 @@ class Lock:
 
     def __init__(self, folder: Path, is_brief: bool = False) -> None:
         self._path = folder / FILE
-        self._descriptor = _held(folder, self._path)
-        before = _read(self._descriptor)
+        self._file = held_alone(_held(folder, self._path))
+        before = _read(self._file.fileno())
         self.before = None if before is None or before.is_brief else before
         self._is_brief = is_brief
         try:
@@ -84,20 +85,19 @@ class Lock:
             raise OutputError(f"cannot write {self._path}: {error.strerror}; make room, then run it again") from error
 
     def _write(self, owner: Owner) -> None:
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, msgspec.json.encode(owner), 0)
+        os.ftruncate(self._file.fileno(), 0)
+        os.pwrite(self._file.fileno(), msgspec.json.encode(owner), 0)
 
     def release(self) -> None:
         """Let go, and leave no file; who only looked leaves the one of who died before. Safe to call twice."""
-        if self._descriptor < 0:
+        if self._file.closed:
             return
         with suppress(OSError):
             if self._is_brief and self.before is not None:
                 self._write(self.before)
             else:
                 os.unlink(self._path)  # while it is still ours: whoever waits for it sees that it is another file
-        os.close(self._descriptor)
-        self._descriptor = -1
+        self._file.close()
 
 
 def _held(folder: Path, path: Path) -> int:

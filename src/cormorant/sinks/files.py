@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cormorant.errors import OutputError, UsageError
+from cormorant.forks import held_alone
 from cormorant.interfaces import Part
 
 TAIL_BYTES = 4096
@@ -132,7 +133,7 @@ def _locked(descriptor: int, path: Path) -> io.FileIO:
         raise UsageError(f"{path} is being written by another run; wait for its end, or name another output") from None
     except OSError:
         pass  # a file system without locks
-    return io.FileIO(descriptor, "r+b")
+    return held_alone(descriptor)
 
 
 def _tail(descriptor: int, length: int) -> str:
