@@ -10,15 +10,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 demo: $(VENV)/.demo
 	$(BIN)/cormorant demo
 
-# Tests that wait for sockets or compute alone run side by side; those that look at processes, clocks and terminals do not.
-SIDE_BY_SIDE := tests/unit tests/content tests/sinks tests/transport tests/engines
+# What measures, and what kills whole groups of processes against a clock, runs by itself; all others side by side.
+ALONE := tests/lab tests/test_auto.py tests/cli/test_cli_compare.py tests/crawl/test_politeness_on_the_wire.py \
+	tests/durability/test_real_kills.py tests/fleet/test_fleet_kills.py tests/fleet/test_ray.py
 
 test: $(VENV)/.dev
 ifdef TESTS
 	$(BIN)/python -m pytest $(TESTS)
 else
-	$(BIN)/python -m pytest -n 3 --dist worksteal $(SIDE_BY_SIDE); side_by_side=$$?; \
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(SIDE_BY_SIDE)) && exit $$side_by_side
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(addprefix --ignore=,$(ALONE)); side_by_side=$$?; \
+	$(BIN)/python -m pytest $(ALONE) && exit $$side_by_side
 endif
 
 lint: $(VENV)/.dev

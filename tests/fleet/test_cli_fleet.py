@@ -68,7 +68,7 @@ def test_stdout_is_data(command: Command, rude: Rude) -> None:
         code, out, err = command.run("fetch", "-i", command.list(urls), "-w", 2, "-q", *words)
         assert (code, err) == (DONE, "")
         assert Counter(json.loads(line)["url"] for line in out.splitlines()) == Counter(urls)
-    assert sorted(os.listdir(command.folder)) == ["tmp", "urls.txt"]
+    assert sorted(os.listdir(command.folder)) == ["urls.txt"]
 
 
 def test_a_reader_of_stdout_that_leaves_ends_all(command: Command, rude: Rude) -> None:
@@ -86,7 +86,7 @@ def test_parts_merged_are_one_file(command: Command, rude: Rude) -> None:
     urls = good(rude, 40)
     code, _, err = command.run("fetch", "-i", command.list(urls), "-o", "pages.jsonl", "-w", 2, "--merge")
     assert code == DONE, err
-    assert sorted(os.listdir(command.folder)) == ["pages.jsonl", "tmp", "urls.txt"]
+    assert sorted(os.listdir(command.folder)) == ["pages.jsonl", "urls.txt"]
     assert urls_of(command.folder, "pages.jsonl") == Counter(urls)
 
 

@@ -182,6 +182,11 @@ def test_workers_that_die_as_they_start_end_the_run_soon(tmp_path: Path, monkeyp
     del sys.modules["stillborn_jobs"]
 
 
+def test_workers_that_somebody_ends_as_they_start_end_the_run_at_last(draw: random.Random) -> None:
+    with Killer([signal.SIGKILL], 0.005, draw.choice, most=1_000), pytest.raises(EngineLost, match=r"memory.*SIGKILL"):
+        list(cormorant.fetch(["http://127.0.0.1:9/"], workers=1))
+
+
 # --- the driver ---
 
 

@@ -12,6 +12,10 @@ from cormorant.interfaces import Member
 from cormorant.messages import Outcome
 
 STILLBORN_LIMIT = 3  # workers in a row, each the successor of the last, that die before they have said a word
+KILLED_LIMIT = 10  # the same where somebody else has ended them
+KILLED = (
+    "the worker processes are ended as they start; is there memory for so many? Give fewer workers (-w), or see dmesg"
+)
 
 
 class Deaths:
@@ -44,8 +48,8 @@ class Deaths:
         """Note a death, and who takes over its shards. Raises EngineLost when workers die as they start."""
         if not has_spoken:
             self._in_vain[successor] = self._in_vain[member.number] + 1
-            if self._in_vain[successor] >= STILLBORN_LIMIT:
-                raise EngineLost(f"{STILLBORN} (the last one: {member.death})")
+            if self._in_vain[successor] >= (STILLBORN_LIMIT if member.is_crash else KILLED_LIMIT):
+                raise EngineLost(f"{STILLBORN if member.is_crash else KILLED} (the last one: {member.death})")
         self.strikes.update(blamed(member.marks, member.is_crash))
         for shard in shards:
             self._again[shard] += self._handed.pop(shard, Counter())
