@@ -156,6 +156,21 @@ class Reading:
         self._file.close()
 
 
+def matching(pattern: str) -> list[str]:
+    """Return the URLs of all objects whose names match a pattern (`*`, `?`, `[`), in order; a URL without one: itself.
+
+    Raises MissingPackage or UsageError for a store that is not known or does not answer, or where nothing matches.
+    """
+    if not any(sign in pattern for sign in "*?["):
+        return [pattern]
+    files, path = _opened(pattern)
+    with reading(), _told("list", pattern):
+        found = sorted(str(files.unstrip_protocol(name)) for name in files.glob(path))
+    if not found:
+        raise UsageError(f"cannot read the list {pattern}: no object there has such a name")
+    return found
+
+
 def check(url: str) -> None:
     """Raise MissingPackage or UsageError for a store that is not known, or where no object has this name."""
     with reading():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import subprocess
 import sys
@@ -150,6 +151,23 @@ def test_the_command_takes_a_list_from_a_store_and_goes_on_with_it(cormorant: An
     assert len((cormorant.folder / "pages.jsonl").read_text().splitlines()) == 3
     cormorant.list(urls[0])
     assert "the list " + url + " had" in cormorant.run(*words)[2]
+
+
+@pytest.mark.parametrize("where", ["", "file://{}/"])
+def test_a_pattern_in_quotes_is_all_lists_it_matches(cormorant: Any, rude: Any, where: str) -> None:
+    (cormorant.folder / "lists").mkdir()
+    for name in ("b", "a"):
+        (cormorant.folder / "lists" / f"{name}.txt").write_text(rude.url(f"/ok/{name}") + "\n")
+    pattern = where.format(cormorant.folder) + "lists/*.txt"
+    code, out, err = cormorant.run("fetch", "-i", pattern, "-o", "-", "-q", "-c", 1)
+    assert code == 0, err
+    assert [json.loads(line)["input"][-1] for line in out.splitlines()] == ["a", "b"]
+    code, _, err = cormorant.run("fetch", "-i", pattern.replace("txt", "csv"), "-o", "-")
+    assert code == 2
+    assert "*.csv" in err
+    code, _, err = cormorant.run("fetch", "-i", "lists/a.txt", "lists/b.txt")
+    assert code == 2
+    assert "-i '*.txt'" in " ".join(err.split())
 
 
 def test_a_job_in_a_store_is_refused_and_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cormorant.cli import units
+from cormorant.errors import CormorantError
 from cormorant.options import CRAWL_DEFAULTS as CRAWL_DEFAULTS
 from cormorant.options import Options
 
@@ -30,6 +31,19 @@ FLEET = "Workers"
 IN, OUT, LIMITS, REQUEST = "Input", "Output", "Limits and retries", "Request"
 SPEED, SCOPE = "Speed and politeness", "Scope"
 
+
+def _each(names: list[str] | None) -> list[str] | None:
+    """Return the lists that are meant: all files, or objects of a store, that a pattern in quotes stands for."""
+    if not names:
+        return names
+    from cormorant.cli.sources import matching
+
+    try:
+        return [each for name in names for each in matching(name)]
+    except CormorantError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 Input = Annotated[
     list[str] | None,
     typer.Option(
@@ -37,7 +51,9 @@ Input = Annotated[
         "-i",
         metavar="FILE",
         rich_help_panel=IN,
-        help="Read the list from FILE, one a line; .gz and .zst are unpacked, - is stdin. May be repeated.",
+        callback=_each,
+        help="Read the list from FILE, one a line; .gz and .zst are unpacked, - is stdin. May be repeated; in quotes "
+        "it may be a pattern ('*.txt').",
     ),
 ]
 Output = Annotated[

@@ -110,4 +110,7 @@ def refuse_files(urls: Sequence[str]) -> None:
     """Raise UsageError for a file where a URL was expected: it is a list, and somebody forgot -i."""
     for url in urls:
         if "://" not in url and os.path.isfile(url):
-            raise UsageError(f"{url!r} is a file: to read the URLs in it write -i {url}")
+            raise UsageError(
+                f"{url!r} is a file: to read the URLs in it write -i {url}; of several, -i for each, or a pattern in "
+                "quotes: -i '*.txt'"
+            )

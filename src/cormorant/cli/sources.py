@@ -6,6 +6,7 @@ What ends in .gz or .zst is decoded as it is read.
 from __future__ import annotations
 
 import contextlib
+import glob
 import gzip
 import importlib.util
 import os
@@ -26,6 +27,16 @@ class Stream(Protocol):
     def read1(self, size: int, /) -> bytes:
         """Return what is there, at most `size` bytes, waiting only when nothing is; empty at the end."""
         ...
+
+
+def matching(source: str) -> list[str]:
+    """Return the sources that a pattern (`*`, `?`, `[`) stands for, in order; itself where it is none, or names a file.
+
+    Raises UsageError and MissingPackage for a store that cannot be asked, or has no such object.
+    """
+    if stores.is_url(source):
+        return stores.matching(source)
+    return [source] if os.path.exists(source) else sorted(glob.glob(source)) or [source]
 
 
 def check(source: str) -> None:
