@@ -7,6 +7,9 @@ import resource
 import signal
 import sys
 import threading
+import time
+
+import psutil
 
 import cormorant
 
@@ -49,6 +52,15 @@ def leave_a_child(place: str, page: cormorant.Page) -> int:
             os._exit(0)
         with open(place, "x") as file:
             file.write(f"{os.getpid()} {child}")
+    return len(page.body)
+
+
+def stop_the_run(page: cormorant.Page) -> int:
+    """Have the driver stop at one page, as Ctrl-C does, and go on until the other workers have left."""
+    if "/out/" in page.url:
+        driver = psutil.Process().parents()[1]  # between us is the server of processes
+        driver.send_signal(signal.SIGINT)
+        time.sleep(1.0)
     return len(page.body)
 
 

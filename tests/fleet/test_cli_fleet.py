@@ -367,6 +367,23 @@ def test_a_stopped_crawl_goes_on(command: Command, truth: Truth) -> None:
     assert reached(back) == reached(cormorant.crawl([truth.url(0)], scope="any", **quick))
 
 
+def test_links_on_their_way_are_not_reached(command: Command, rude: Rude) -> None:
+    """The only page known is done when the crawl is stopped; what it led to has its owner not met yet."""
+    hosts = [f"127.0.0.{number}" for number in range(2, 10)]
+    homes = {rude.url("/web/home", host) for host in hosts}
+    crawl = ["crawl", rude.url("/out/" + "/".join(hosts)), "--scope", "any", "--no-robots", "--delay", 0]
+    crawl += ["--include", "/out/|/web/home", "-o", "pages.jsonl", "--job", "job", "--parse", "fleet_jobs:stop_the_run"]
+    code, _, err = command.run(*crawl, "-w", 2, "--shards", 2)
+    assert code == STOPPED, err
+    assert re.search(r"\b[1-8]  not reached", err)
+    assert "cormorant resume job" in err
+    assert 1 <= state_of(command)["left"] <= 8
+    while code == STOPPED:
+        code, _, err = command.run("resume", "job", "-w", 1)
+    assert code == DONE, err
+    assert set(urls_of(command.folder, "pages.jsonl")) == {crawl[1], *homes}
+
+
 # --- a disk that fails ---
 
 

@@ -29,8 +29,8 @@ from typing import Any
 
 import msgspec
 
-from cormorant import engines, errors
-from cormorant.errors import CormorantError, EngineLost
+from cormorant import engines
+from cormorant.errors import CormorantError
 from cormorant.fleet import words
 from cormorant.fleet.budget import Budget
 from cormorant.fleet.deaths import Deaths
@@ -52,14 +52,9 @@ LOOK_SECONDS = 0.05
 COMMIT_SECONDS = 1.0
 BEAT_SECONDS = 2.0
 SILENT_SECONDS = 60.0  # without a beat: stopped, or held by a call that never lets other threads run
-ENOUGH = 20_000  # lines and requests waiting at a worker, beyond which it needs no more lines
-ENOUGH_STORED = 100_000  # the same where workers say what they have committed only when they publish
-ON_THE_WAY = 200_000  # lines that shards were given and have not committed, beyond which none is read: they lie here
-SPARING_SECONDS = 0.5  # between readings where one worker has nothing and the others have more than enough
 ATTENTIVE_SECONDS = 5.0  # between two looks; what is longer is the caller's time, in which nobody was heard
 SECONDS_TO_STOP = 10.0  # after an error elsewhere
 SECONDS_TO_LEAVE = 1.0  # less than the command line waits for a second Ctrl-C
-FEW_HOSTS_SHARE = 0.5  # of all lines in one shard
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +69,8 @@ class Fleet:
         self.width = workers * engines.width(options.engine, options.concurrency)
         self._told = b""
         before = {} if job is None else job.counters(DEALT)
-        self._feed = Feed(entries, Split(plan.split, plan.shards), {int(shard): n for shard, n in before.items()})
+        dealt_before = {int(shard): lines for shard, lines in before.items()}
+        self._feed = Feed(entries, Split(plan.split, plan.shards), dealt_before, workers, plan.is_stored)
         self._members: dict[int, Member] = {}
         self._owners: dict[int, int] = {}
         self._epochs: Counter[int] = Counter()
@@ -91,9 +87,7 @@ class Fleet:
         self._started_at: float | None = None
         self._ended_at: float | None = None
         self._seconds_before = 0.0 if job is None else job.seconds
-        self._enough = ENOUGH_STORED if plan.is_stored else ENOUGH
-        self._on_the_way = max(ON_THE_WAY, self._enough * workers // 2 if plan.is_stored else 0)
-        self._asked_at = self._committed_at = self._beat_at = self._looked_at = self._deal_at = 0.0
+        self._asked_at = self._committed_at = self._beat_at = self._looked_at = 0.0
         self._sink: Sink | None = None
         self._trouble: CormorantError | None = None
         self._until = float("inf")  # after trouble: how long the others are waited for
@@ -296,9 +290,9 @@ class Fleet:
             case words.Bye(report):
                 self._reports[number] = report
                 self._gone.add(number)
-            case words.Trouble(error, message):
+            case words.Trouble():
                 self._gone.add(number)
-                self._end_by(_error(error, message))
+                self._end_by(word.as_error())
             case _:
                 pass
 
@@ -351,15 +345,9 @@ class Fleet:
         self._looked_at = now
 
     def _deal_lines(self, now: float) -> None:
-        """Read on in the list, a little in each round, if anybody has room for it."""
-        if self._feed.has_ended or now < self._deal_at or self._feed.unheard > self._on_the_way:
+        """Read on in the list, a little in each round, if anybody has room for it. Seeds are all read first."""
+        if self._feed.has_ended or not self._feed.is_wanted(now, () if self._plan.is_crawl else self._loads()):
             return
-        loads = self._loads()
-        if not self._plan.is_crawl:  # whose seeds are all read before anything starts
-            if min(loads) >= self._enough:
-                return
-            if sum(loads) > 2 * self._enough * len(loads):
-                self._deal_at = now + SPARING_SECONDS
         for batch in self._feed.read():
             if batch.dest in self._taken:
                 self._say(self._owners[batch.dest], words.Say(batch))
@@ -376,17 +364,16 @@ class Fleet:
             loads[owner] += self._feed.on_the_way(shard)
         for number, report in self._reports.items():
             loads[number] += report.waiting
-        return [loads[member.number] for member in self._living()] or [self._enough]
+        return [loads[member.number] for member in self._living()]
 
     def _note_few_hosts(self) -> None:
-        lines = self._feed.dealt
-        total, (largest, most) = sum(lines.values()), max(lines.items(), key=lambda one: one[1], default=(0, 0))
-        if self.workers > 1 and self._plan.split != "url" and total >= 100 and most > FEW_HOSTS_SHARE * total:
+        largest = self._feed.largest
+        if largest is not None and self.workers > 1 and self._plan.split != "url":
             log.warning(
                 "%.0f %% of the list lies on hosts that one worker owns (shard %d of %d): the others wait for it. "
                 "To ask one host from all workers, each with its part of --per-host and --delay: --split url",
-                100 * most / total,
-                largest,
+                100 * largest[1],
+                largest[0],
                 self._plan.shards,
             )
 
@@ -489,7 +476,9 @@ class Fleet:
             values = [getattr(report.counts, name) for report in reports]
             is_table = name in ("failed", "statuses", "left_out")
             sums[name] = MappingProxyType(dict(sum(map(Counter, values), Counter()))) if is_table else sum(values)
-        sums["offered"] += max(0, self._feed.lines - sum(report.lines for report in reports))  # on their way to shards
+        lines = self._feed.lines - sum(report.lines for report in reports)
+        mail = sum(report.sent - report.received for report in reports)
+        sums["offered"] += max(0, lines) + max(0, mail)  # what is on its way to shards
         until = self._ended_at or time.monotonic()
         return Statistics(
             **sums,
@@ -498,12 +487,3 @@ class Fleet:
             stopped=self._is_stopping,
             input_ended=self._feed.has_ended,
         )
-
-
-def _error(name: str, message: str) -> CormorantError:
-    """Return the error that a worker met, by the name of its kind; no name: none of ours."""
-    kind = getattr(errors, name, None) if name else None
-    if kind is None:
-        return EngineLost(f"a worker ended by an error that is not known here:\n{message}")
-    raised: CormorantError = kind(message)
-    return raised

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cormorant import engines, errors
+from cormorant import engines
 from cormorant.errors import CormorantError
 from cormorant.fleet import files, words
 from cormorant.fleet import plan as plans
@@ -53,8 +53,7 @@ def run(post: Post, told: bytes, marks_path: Any) -> None:
     try:
         Talk(post, plans.unpickled(told), marks_path).run()
     except CormorantError as error:
-        known = next(kind.__name__ for kind in type(error).__mro__ if hasattr(errors, kind.__name__))
-        post.send(words.encode([words.Trouble(known, str(error))]))
+        post.send(words.encode([words.Trouble.of(error)]))
     except BaseException:
         post.send(words.encode([words.Trouble("", traceback.format_exc())]))
 

@@ -41,7 +41,7 @@ class Seat:
         try:
             _enter(folder, Path(marks))
         except UsageError as error:
-            self._box.send(words.encode([words.Trouble("UsageError", str(error))]))
+            self._box.send(words.encode([words.Trouble.of(error)]))
         else:
             member.run(self._box, told, Path(marks))
         self._box.end()

@@ -13,6 +13,7 @@ from cormorant.commits import SECONDS, Commits
 from cormorant.fleet.mail import LIST, Batch, Inbox, Outbox
 from cormorant.fleet.shards import Split
 from cormorant.frontier.job_lists import Position
+from cormorant.frontier.job_state import HEARD, MAILED
 from cormorant.frontier.job_store import Mail
 from cormorant.interfaces import DurableSink, Entry, Frontier, Neighbours
 from cormorant.jobs import SCHEDULER, Job
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 REST_SECONDS = 2.0  # so that a file is not completed for every pause
 BRIEF_SECONDS = 0.2  # between commits that wait for no disk
-MAILED, HEARD = "mailed", "heard"  # names in the book
 
 MakeScheduler = Callable[[Iterator[Entry | None], Frontier, Neighbours], FetchScheduler]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from cormorant import errors
+from cormorant.errors import CormorantError, EngineLost
 from cormorant.fleet.budget import Standing
 from cormorant.fleet.mail import Batch
 
@@ -147,6 +149,20 @@ class Trouble(_Word, frozen=True):
 
     error: str
     message: str
+
+    @classmethod
+    def of(cls, error: CormorantError) -> Trouble:
+        """Tell of one of our errors, by the nearest of its kinds that has a name there."""
+        known = next(kind.__name__ for kind in type(error).__mro__ if hasattr(errors, kind.__name__))
+        return cls(known, str(error))
+
+    def as_error(self) -> CormorantError:
+        """Return the error."""
+        kind = getattr(errors, self.error, None) if self.error else None
+        if kind is None:
+            return EngineLost(f"a worker ended by an error that is not known here:\n{self.message}")
+        raised: CormorantError = kind(self.message)
+        return raised
 
 
 class Bye(_Word, frozen=True):

@@ -18,6 +18,7 @@ from cormorant.messages import Kind
 
 OUTCOMES = "outcomes"  # the counters that count outcomes: ok, http_errors, failed (by kind)
 SECONDS = "seconds"  # of all runs of the job, added up
+MAILED, HEARD = "mailed", "heard"  # of a shard of a fleet: items handed over and taken, by the other shard
 MOST_HOSTS = 10
 
 
@@ -34,7 +35,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """How a job stands: outcomes by their end, what is left of what was found, the hosts with most of it.
 
     `done` are outcomes committed. `list_share` is how much of the input's bytes was read, by which `unread` lines are
-    left (None: not known, as of what is compressed). `hosts` is empty while the job runs.
+    left (None: not known, as of what is compressed). `hosts` is empty while the job runs. `on_the_way`: of a shard
+    of a fleet, what it has handed over less what it was handed; of the whole, what nobody has taken: it is left, too.
     """
 
     done: int
@@ -48,6 +50,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     is_list_read: bool = False
     list_share: float | None = None
     unread: int | None = None
+    on_the_way: int = 0
 
     @property
     def rate(self) -> float | None:
@@ -68,13 +71,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         for one in shards:
             failed.update(one.failed)
         hosts = sorted((host for one in shards for host in one.hosts), key=lambda host: -host.done - host.left)
+        on_the_way = max(0, sum(one.on_the_way for one in shards))
         return msgspec.structs.replace(
             self,
+            on_the_way=on_the_way,
             done=sum(one.done for one in shards),
             ok=sum(one.ok for one in shards),
             http_errors=sum(one.http_errors for one in shards),
             failed=dict(failed),
-            left=sum(one.left for one in shards),
+            left=sum(one.left for one in shards) + on_the_way,
             hosts=tuple(hosts[:MOST_HOSTS]),
         )
 
@@ -121,7 +126,9 @@ def read_state(store: Store) -> State:
     hosts = tuple(
         HostState(host=host, done=done[host], failed=done[host] - good[host], left=left[host]) for host, _ in largest
     )
-    return state_of(tally_of(ended), open_rows, store.value(SECONDS, 0.0), hosts)
+    state = state_of(tally_of(ended), open_rows, store.value(SECONDS, 0.0), hosts)
+    on_the_way = sum(store.value(MAILED, {}).values()) - sum(store.value(HEARD, {}).values())
+    return msgspec.structs.replace(state, on_the_way=on_the_way)
 
 
 def reopen(store: Store, names: Collection[str]) -> Counter[str]:
