@@ -12,14 +12,14 @@ from cormorant.sinks import format_of, module_of, stored
 from cormorant.sinks.naming import Naming, of_shards
 
 
-def read(path: str | os.PathLike[str]) -> Iterator[Page | Failure]:
+def read(path: str | os.PathLike[str], format: str | None = None) -> Iterator[Page | Failure]:
     """Yield each outcome of an output in the order of writing: of a file with all its parts, or of a folder.
 
     What a fleet wrote is read shard by shard, by the name that it was given, also from a store: `s3://bucket/x.jsonl`.
 
-    The format is chosen by the name, as for writing. What was read back equals what was written but for two things:
-    `fetched_at` has milliseconds, and `data` is what JSON makes of it. The name of a single part (`x-00001.jsonl`)
-    gives that part alone. Memory holds one outcome (of Parquet some hundreds).
+    The format is chosen by the name, as for writing, or given. What was read back equals what was written but for
+    two things: `fetched_at` has milliseconds, and `data` is what JSON makes of it. The name of a single part
+    (`x-00001.jsonl`) gives that part alone. Memory holds one outcome (of Parquet some hundreds).
 
     Raises UsageError when there is no such output, and where it is damaged, after what stands before; MissingPackage
     when the format needs one.
@@ -27,7 +27,7 @@ def read(path: str | os.PathLike[str]) -> Iterator[Page | Failure]:
     name = os.fspath(path)
     if name == "-":
         raise UsageError("outcomes cannot be read from stdin; name a file or a folder")
-    read_file = module_of(format_of(name)).read
+    read_file = module_of(format or format_of(name)).read
     if stores.is_url(name):
         return _outcomes(stored.read(name, read_file))
     return _outcomes((file, read_file(file)) for file in _files(name))

@@ -3,7 +3,7 @@
 For lists of input and for the output of a fleet. fsspec is imported when such a URL is named, never else. A store is
 taken for no more than this: an object that was put whole is there for whoever asks later, and names can be listed.
 Nothing is locked, appended to or renamed. That an object is put whole or not at all is not relied on, for a folder
-behind `file://` does not promise it.
+behind `file://` does not promise it. What fails is asked again, a few times: stores are busy now and then.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from cormorant.errors import CormorantError, MissingPackage, OutputError, UsageError
 
@@ -21,6 +22,10 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PAGES = ("http", "https")  # what is fetched, not where things are kept
 _WITHOUT_FOLDERS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "tos")
 _CHUNK_BYTES = 4 * 1024 * 1024
+_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)  # before a call that failed is made again
+_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+
+Answer = TypeVar("Answer")
 _DRIVERS = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -38,6 +43,12 @@ def is_url(name: str | os.PathLike[str]) -> bool:
     return match is not None and match[1].lower() not in _PAGES
 
 
+def is_page(name: str) -> bool:
+    """Whether this is the URL of a page, which is no place to read a list from, or to write to."""
+    match = _SCHEME.match(name)
+    return match is not None and match[1].lower() in _PAGES
+
+
 def absolute(name: str | os.PathLike[str]) -> str:
     """Return a name that means the same from every folder: a path's, which keeps its closing slash, or a URL."""
     path = os.fspath(name)
@@ -45,7 +56,11 @@ def absolute(name: str | os.PathLike[str]) -> str:
 
 
 def refuse(name: str, what: str) -> None:
-    """Raise UsageError when `name` lies in a store; `what` says why it may not, and the way out."""
+    """Raise UsageError when `name` lies in a store, or is a page; `what` says why it may not, and the way out."""
+    if is_page(name):
+        raise UsageError(
+            f"{name} is a page; name a path, or a store by its own scheme, such as s3://bucket/pages.jsonl.gz"
+        )
     if is_url(name):
         raise UsageError(f"{name} is no path of a file: {what}")
 
@@ -59,6 +74,7 @@ class Place:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         self._files, self._path = _opened(self.url)
+        self._is_local = any(kind.__name__ == "LocalFileSystem" for kind in type(self._files).__mro__)
         self._has_folder = url.partition(":")[0].lower() in _WITHOUT_FOLDERS
 
     def __repr__(self) -> str:
@@ -66,36 +82,45 @@ class Place:
 
     def names(self) -> dict[str, int]:
         """Return the names of all objects below it, relative to it, with their sizes (bytes)."""
-        with _told("list", self.url):
+        before = len(self._path.rstrip("/")) + 1
+
+        def found() -> dict[str, int]:
             self._files.invalidate_cache()
             try:
-                found = self._files.find(self._path, detail=True)
+                all_there = self._files.find(self._path, detail=True)
             except FileNotFoundError:
                 return {}
-            before = len(self._path.rstrip("/")) + 1
-            return {path[before:]: int(facts["size"] or 0) for path, facts in found.items() if len(path) >= before}
+            return {path[before:]: int(facts["size"] or 0) for path, facts in all_there.items() if len(path) >= before}
+
+        return _asked("list", self.url, found)
 
     def put(self, name: str, data: bytes) -> None:
         """Store bytes as an object."""
-        with _told("write", f"{self.url}/{name}"):
-            self._make_folder()
-            self._files.pipe_file(self._at(name), data)
+        self._write(name, lambda at: self._files.pipe_file(at, data))
 
     def put_file(self, name: str, path: Path) -> None:
         """Store a local file as an object."""
-        with _told("write", f"{self.url}/{name}"):
+        self._write(name, lambda at: self._files.put_file(str(path), at))
+
+    def _write(self, name: str, write: Callable[[str], object]) -> None:
+        """Write an object; where it is a local file, it is on the disk then."""
+
+        def written() -> None:
             self._make_folder()
-            self._files.put_file(str(path), self._at(name))
+            write(self._at(name))
+            if self._is_local:
+                _sync(self._at(name))
+
+        _asked("write", f"{self.url}/{name}", written)
 
     def get(self, name: str) -> bytes:
         """Return an object."""
-        with _told("read", f"{self.url}/{name}"):
-            return bytes(self._files.cat_file(self._at(name)))
+        return _asked("read", f"{self.url}/{name}", lambda: bytes(self._files.cat_file(self._at(name))))
 
     def get_file(self, name: str, path: Path) -> None:
         """Write an object to a local file."""
-        with _told("read", f"{self.url}/{name}" if name else self.url):
-            self._files.get_file(self._at(name), str(path))
+        url = f"{self.url}/{name}" if name else self.url
+        _asked("read", url, lambda: self._files.get_file(self._at(name), str(path)))
 
     def remove(self, name: str) -> None:
         """Remove an object, if it is there."""
@@ -109,9 +134,16 @@ class Place:
 
     def is_object(self) -> bool:
         """Whether the URL itself names an object."""
-        with _told("look at", self.url):
+
+        def looked_at() -> bool:
             self._files.invalidate_cache()
             return bool(self._files.isfile(self._path))
+
+        return _asked("look at", self.url, looked_at)
+
+    def is_folder(self) -> bool:
+        """Whether the URL itself names a folder, where there are such things."""
+        return not self._has_folder and _asked("look at", self.url, lambda: bool(self._files.isdir(self._path)))
 
     def _make_folder(self) -> None:
         """Make the folder, once, where there are such things: of an object store it might make a bucket."""
@@ -212,6 +244,29 @@ def reading() -> Iterator[None]:
         raise UsageError(str(error)) from error
 
 
+def _asked(what: str, url: str, call: Callable[[], Answer]) -> Answer:
+    """Return what a call answers, which may be made more than once."""
+    for pause in _PAUSES_SECONDS:
+        try:
+            return call()
+        except _FINAL as error:
+            _fail(what, url, error)
+        except Exception:  # there is no common root of what drivers raise
+            time.sleep(pause)
+    with _told(what, url):
+        return call()
+
+
+def _sync(path: str) -> None:
+    """Put a file, and its name, on stable storage."""
+    for one in (path, os.path.dirname(path)):
+        descriptor = os.open(one, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 @contextlib.contextmanager
 def _told(what: str, url: str) -> Iterator[None]:
     """Turn what a driver raises into an error that names the object."""
@@ -224,6 +279,8 @@ def _told(what: str, url: str) -> Iterator[None]:
 
 
 def _fail(what: str, url: str, error: Exception) -> NoReturn:
+    if what == "write" and isinstance(error, FileNotFoundError):
+        raise OutputError(f"cannot write {url}: its bucket or folder is missing; make it first") from error
     raise OutputError(f"cannot {what} {url}: {_words(error)}") from error
 
 

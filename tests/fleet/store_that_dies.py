@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from cormorant import Page
+from cormorant.fleet import snapshots
 
 
 class Dying(LocalFileSystem):
@@ -28,6 +30,7 @@ class Dying(LocalFileSystem):
     def pipe_file(self, path: str, value: bytes, *arguments: Any, **options: Any) -> None:
         if "/manifest-" in path:
             _die(Path(path).parents[2] / "deaths", path, value)
+            _hang(Path(path).parents[2] / "hangs")
         super().pipe_file(path, value, *arguments, **options)
 
 
@@ -41,7 +44,21 @@ def _die(deaths: Path, path: str, value: bytes) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _hang(hangs: Path) -> None:
+    """Never come back, if somebody has to."""
+    with suppress(OSError):
+        for hang in hangs.iterdir():
+            hang.unlink()
+            threading.Event().wait()
+
+
 fsspec.register_implementation("dying", Dying, clobber=True)
+
+
+def impatient(page: Page) -> int:
+    """Know the store, and wait for it for a second only."""
+    snapshots.STUCK_SECONDS = 1.0
+    return len(page.body)
 
 
 def parse(page: Page) -> int:

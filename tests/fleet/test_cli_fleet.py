@@ -167,6 +167,22 @@ def test_a_list_of_bytes_that_are_no_text(command: Command, rude: Rude) -> None:
 # --- few hosts ---
 
 
+def test_redirects_to_other_shards_do_not_wait_for_the_end_of_the_list(command: Command, rude: Rude) -> None:
+    urls = [rude.url(f"/away/127.0.0.{host + 1}/ok/back", f"127.0.0.{host}") for host in range(1, 9)]
+    rude.url("/ok/back", "127.0.0.9")  # it is there, too
+    words = [sys.executable, "-m", "cormorant", "fetch", "-i", "-", "-o", "-", "-w", "2", "--shards", "8", "-q"]
+    with subprocess.Popen(words, env=command.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("".join(f"{url}\n" for url in urls).encode())
+        process.stdin.flush()
+        found = [json.loads(process.stdout.readline()) for _ in urls]  # the list is open still
+        process.stdin.close()
+        assert process.wait() == DONE
+    assert Counter(one["input"] for one in found) == Counter(urls)
+    assert {one["status"] for one in found} == {200}
+
+
 def test_a_list_of_one_host_is_told_what_helps(command: Command, rude: Rude) -> None:
     urls = command.list(rude.url(f"/ok/{number}") for number in range(120))
     fetch = ["fetch", "-i", urls, "-w", 2, "--overwrite", "-o", "pages.jsonl"]

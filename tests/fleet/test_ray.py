@@ -212,7 +212,7 @@ def test_shards_in_a_store_are_taken_over(
     run = cormorant.fetch(pages, delay=SLOWLY, workers=2, cluster=nodes.address, output=output)
     assert ends(with_a_blow(run, 100, blow)) == expected(pages)
     assert ends(list(cormorant.read(output))) == expected(pages)
-    assert sorted(set(epochs(output).values())) == [1, 2]
+    assert len(set(epochs(output).values())) == 2
 
 
 @needs_ray

@@ -46,6 +46,21 @@ def test_a_crawl_in_shares_goes_as_far_as_the_crawl_of_one(
     assert_all_find_the_same(site, shards, Scope(reach="any", depth=depth), False, fates)
 
 
+def test_what_is_too_deep_is_left_out_where_it_is_found(tmp_path: Path) -> None:
+    site = Site(random.Random(3), hosts=5, size=14)
+    found = [link for seed in site.seeds for link in site.links[seed] if link not in site.seeds]
+    for depth in (0, 1):
+        (tmp_path / str(depth)).mkdir()
+        world = World(tmp_path / str(depth), site.seeds, site.answer, 1, Scope(reach="any", depth=depth))
+        (share,) = world.shares
+        share.run()
+        assert len(share.mail) == (len(found) if depth else 0)
+        assert world.total("left_out")["depth"] == (0 if depth else len({*found}))
+        world.deliver(share.commit())
+        world.run()
+        world.close()
+
+
 def assert_all_find_the_same(site: Site, shards: int, scope: Scope, sitemaps: bool, fates: list[str]) -> None:
     """Fail unless one share, several, and several that die, have equal outcomes and books."""
     found = {}

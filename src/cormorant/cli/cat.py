@@ -29,12 +29,15 @@ A file is read with all its parts (pages-00001.warc.gz and so on).
 
 def cat(
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Files and folders that cormorant wrote.")],
+    format: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="What they are, where their names do not say it.")
+    ] = None,
 ) -> None:
     """Print what was fetched, a record a line, whatever format it was written in."""
     with told():
         from cormorant.reading import read
 
-        outcomes = [read(name) for name in files]  # all are looked for before anything is printed
+        outcomes = [read(name, format) for name in files]  # all are looked for before anything is printed
         try:
             _print(outcomes)
         except BrokenPipeError as error:

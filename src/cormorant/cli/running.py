@@ -190,7 +190,8 @@ class _Ending:
     ) -> None:
         self._statistics = worker.statistics()
         self._how = f"engine {worker.engine}{' (auto)' if work.engine == AUTO else ''}, {worker.width} at once"
-        self._parts = f" in parts: cormorant cat {destination} reads them" if worker.is_in_parts else ""
+        told = "" if destination.format is None else f" --format {destination.format}"
+        self._parts = f" in parts: cormorant cat {destination}{told} reads them" if worker.is_in_parts else ""
         if worker.workers > 1:
             self._how = f"{worker.workers} workers, {self._how}"
         self._lines = lines

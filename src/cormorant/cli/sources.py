@@ -49,6 +49,8 @@ def check(source: str) -> None:
     if stores.is_url(source):
         stores.check(source)
         return
+    if stores.is_page(source):
+        raise UsageError(f"{source} is a page; pipe the list that stands there: curl -s {source} | cormorant ... -i -")
     if source == STDIN:
         if sys.stdin is None:
             raise UsageError("cannot read the list from stdin: it is closed")

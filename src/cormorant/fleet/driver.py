@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import pickle
 import shutil
 import tempfile
@@ -166,6 +167,15 @@ class Fleet:
         """Whether what the workers keep here is for this run alone."""
         return self._job is None or self._plan.is_stored
 
+    def _scratch(self) -> str:
+        """Make a folder for this run; one of a job replaces what a run that was killed has left."""
+        if self._job is None:
+            return tempfile.mkdtemp(prefix="cormorant-fleet-")
+        folder = Path(self._job.folder, "scratch").absolute()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return os.fspath(folder)
+
     def _dismiss(self) -> None:
         """Have workers that are still there commit and close what they have, if they can soon."""
         self._say_to_all(words.Leave())
@@ -184,7 +194,7 @@ class Fleet:
         """Yield outcomes, and None where there is nothing to do until a worker says something."""
         self._started_at = time.monotonic()
         if self._is_folder_ours:
-            self._plan = dataclasses.replace(self._plan, folder=tempfile.mkdtemp(prefix="cormorant-fleet-"))
+            self._plan = dataclasses.replace(self._plan, folder=self._scratch())
         with self._closing():
             if self._job is not None:
                 self._job.frontier((), 30.0)
@@ -210,7 +220,8 @@ class Fleet:
     def _begin(self) -> None:
         self._told = told(self._plan)
         if self._plan.is_stored and self._plan.target is not None:
-            self._epochs.update(stored.epochs(self._plan.target))
+            before, now = stored.epochs(self._plan.target), int(time.time() * 1000)
+            self._epochs.update({shard: max(before.get(shard, 0), now) for shard in range(self._plan.shards)})
         members = [self._start() for _ in range(self.workers)]
         for shard, number in dealt(range(self._plan.shards), members).items():
             self._give(shard, number)
@@ -229,7 +240,9 @@ class Fleet:
         self._taken.discard(shard)
         self._owners[shard] = number
         self._epochs[shard] += 1
-        self._say(number, words.Take(shard, self._epochs[shard], dict(self._deaths.strikes)))
+        self._say(
+            number, words.Take(shard, self._epochs[shard], dict(self._deaths.strikes), self._feed.committed(shard))
+        )
 
     def _living(self) -> list[Member]:
         return [member for number, member in self._members.items() if number not in self._gone]

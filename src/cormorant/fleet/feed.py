@@ -88,6 +88,10 @@ class Feed:
         """Return what a shard was given and has not committed."""
         return list(self._waiting[shard])
 
+    def committed(self, shard: int) -> int:
+        """Count the lines that a shard has said to have committed."""
+        return self._heard[shard]
+
     def on_the_way(self, shard: int) -> int:
         """Count the lines that a shard was given and has not committed."""
         return self.dealt[shard] - self._heard[shard]

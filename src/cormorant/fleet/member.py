@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cormorant import engines
-from cormorant.errors import CormorantError
+from cormorant.errors import CormorantError, OutputError
 from cormorant.fleet import files, words
 from cormorant.fleet import plan as plans
 from cormorant.fleet.budget import Allowance, Standing
@@ -142,7 +142,8 @@ class Talk:
     def _beat(self) -> None:
         while True:
             time.sleep(BEAT_SECONDS)
-            if self._plan.is_leased and time.monotonic() - self._post.heard_at > LEAVE_SECONDS:
+            is_unheard = self._plan.is_leased and time.monotonic() - self._post.heard_at > LEAVE_SECONDS
+            if is_unheard or self._pace.is_stuck:
                 os._exit(1)
             try:
                 self._post.send(words.encode([words.Beat()]))
@@ -180,7 +181,7 @@ class Talk:
         if not self._is_leaving:
             self._send_outcomes()
         for share in list(self._shares):
-            share.commits.last() if share.snapshots is None else share.snapshots.publish()
+            share.commit_rest()
         self._send_mail()
         self._send()
 
@@ -218,15 +219,10 @@ class Talk:
         return LOOK_SECONDS
 
     def _commit(self) -> None:
-        """Commit what is due; of shards that lie in a store, publish it."""
         is_idle = self._plan.is_stored and not self._shares.in_flight and not self._shares.waiting
         now = time.monotonic()
         for share in list(self._shares):  # a commit may wait for the driver, who may give us one more
-            if share.snapshots is None:
-                share.commits.after_round()
-                share.complete(now)
-            else:
-                share.snapshots.after_round(is_idle)
+            share.commit_due(now, is_idle)
 
     def _take_in(self, seconds: float = 0.0) -> None:
         for message in self._post.receive(seconds):
@@ -247,9 +243,9 @@ class Talk:
             case words.Credit(outcomes, size):
                 self._credit += outcomes
                 self._credit_bytes += size
-            case words.Take(shard, epoch, suspects):
+            case words.Take(shard, epoch, suspects, lines):
                 shares.suspect(suspects)
-                self._own(shard, epoch)
+                self._own(shard, epoch, lines)
             case words.InputEnded(shard, lines):
                 if shard in shares:
                     shares[shard].lines.total = lines
@@ -283,11 +279,12 @@ class Talk:
         else:
             self._allowance.give_back()
 
-    def _own(self, shard: int, epoch: int) -> None:
+    def _own(self, shard: int, epoch: int, lines: int) -> None:
         plan = self._plan
         snapshots = Snapshots(plan, shard, epoch, self._pace) if plan.is_stored else None
         job = self._held(plan.shard_folder(shard)) if snapshots is None else snapshots.open_journal()
         try:
+            _check_knows(job, lines)
             options = self._station.options
             frontier = job.frontier(options.header, options.timeout)
             share = Share(shard, job, self._split, self._station.scheduler, frontier)
@@ -396,6 +393,15 @@ class Talk:
             received=sum(share.inbox.received for share in shares),
             cpu_seconds=time.process_time(),
             standing=Standing() if self._allowance is None else self._allowance.standing,
+        )
+
+
+def _check_knows(job: Job, lines: int) -> None:
+    """Raise OutputError when the journal of a shard knows less than the driver has heard of it."""
+    if job.position.handed < lines:
+        raise OutputError(
+            f"the journal of a shard ({job.folder}) knows {job.position.handed:,} of the {lines:,} lines that it had "
+            "committed: put back what is gone there, or begin a new job with a new output"
         )
 
 

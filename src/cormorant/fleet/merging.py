@@ -23,16 +23,18 @@ def merge(target: str, format: str | None, rotate_bytes: int | None) -> None:
     It is made in a folder of its own and moved when it is whole, so that a merge that is killed can be made again.
     """
     if stores.is_url(target):
+        if stored.is_merged(target):
+            return
         with tempfile.TemporaryDirectory(prefix="cormorant-merge-") as folder:
             path = Path(folder, target.rpartition("/")[2])
-            _write(path, read(target), format, None)
+            _write(path, read(target, format), format, None)
             stored.put_merged(target, path)
         return
     place = Path(target)
     beside = place.with_name(f".{place.name}.merging")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
-    outcomes = (outcome for part in of_shards(target) for outcome in read(part))
+    outcomes = (outcome for part in of_shards(target) for outcome in read(part, format))
     _write(beside / place.name, outcomes, format, rotate_bytes)
     for made in Naming(beside / place.name).present():
         made.replace(place.with_name(made.name))

@@ -119,7 +119,7 @@ class Share:
                     self.lines.put(line)
             if not lines:
                 self.to_acknowledge.append((LIST, self._kept_lines))
-        elif self._early or not self.scheduler.input_ended:  # in order: a gap is never filled
+        elif self._early or not self.scheduler.may_take_in:  # in order: a gap is never filled
             self._early.append(batch)
         else:
             for item in self.inbox.take(batch):
@@ -128,8 +128,8 @@ class Share:
             self.to_acknowledge += self.inbox.repeated()
 
     def take_early(self) -> bool:
-        """Take the mail that had to wait for the end of the input, if that has come; returns whether there was any."""
-        if not self._early or not self.scheduler.input_ended:
+        """Take the mail that had to wait for the seeds, if they are all read; returns whether there was any."""
+        if not self._early or not self.scheduler.may_take_in:
             return False
         early, self._early = self._early, []
         for batch in early:
@@ -162,7 +162,24 @@ class Share:
             self.to_acknowledge.append((LIST, self._kept_lines))
         self.has_committed = True
 
-    def complete(self, now: float) -> None:
+    # --- commits ---
+
+    def commit_due(self, now: float, worker_is_idle: bool) -> None:
+        """Commit if it is time; where the shard lies in a store, publish it."""
+        if self.snapshots is not None:
+            self.snapshots.after_round(worker_is_idle)
+        else:
+            self.commits.after_round()
+            self._complete(now)
+
+    def commit_rest(self) -> None:
+        """Commit, or publish, all that was written, at the end."""
+        if self.snapshots is not None:
+            self.snapshots.publish_rest()
+        else:
+            self.commits.last()
+
+    def _complete(self, now: float) -> None:
         """Commit what a sink keeps until its file is complete, once nothing more has come for a while."""
         if not self.is_finished or not self.commits.waiting:
             self._rests_since = now

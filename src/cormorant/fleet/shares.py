@@ -128,7 +128,8 @@ class Shares:
         return True
 
     def _next_alone(self) -> Fetch | Wait:
-        if self._under_way.keys() - ({self._alone.ticket} if self._alone is not None else set()) or self._is_alone:
+        others = self._under_way.keys() - ({self._alone.ticket} if self._alone is not None else set())
+        if others or self._is_alone or self.is_held:
             return Wait()
         fetch, self._alone, self._is_alone = self._alone, None, True
         assert fetch is not None

@@ -14,10 +14,12 @@ which is published again at once under the epoch of the new owner: what the old 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 TIMES = 10  # what publishing takes, to what is between
 IDLE_SECONDS = 0.5  # between publications of a worker with nothing else to do
 MOST_ROWS = 50_000  # URLs found, which wait in memory until then
+STUCK_SECONDS = 300.0  # of one publication: a driver whose call never returns
 
 
 class Pace:
@@ -47,6 +50,22 @@ class Pace:
     def __init__(self, seconds: float) -> None:
         self._least = seconds
         self._took: dict[int, float] = {}
+        self._asked_at: float | None = None
+
+    @contextlib.contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Say that a store is being asked, for as long as this is entered."""
+        self._asked_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self._asked_at = None
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a store has not answered for so long that nobody waits for it any more. For another thread."""
+        asked_at = self._asked_at
+        return asked_at is not None and time.monotonic() - asked_at > STUCK_SECONDS
 
     def note(self, shard: int, seconds: float) -> None:
         """Hear how long the last publication of a shard took."""
@@ -94,19 +113,24 @@ class Snapshots:
 
     def _take_over(self) -> None:
         """Fetch what the last owner has published."""
-        there = stored.keys(self._place)
-        if there and there[-1][0] >= self._epoch:
-            raise OutputError(
-                f"{self._place.url} was published under epoch {there[-1][0]} by another run, this is {self._epoch}: "
-                "let one run at a time write there, then run this again"
-            )
+        there = self._check_is_ours(self._epoch)
         manifest = stored.newest(self._place)
         if manifest is None:
             return
         self._place.get_file(manifest.journal, self.folder / FILE)
         self._parts = manifest.parts
         self._last = _names(manifest.key)
-        self._stale = [name for key in there if key < manifest.key for name in _names(key)]
+        self._stale = [name for key in there if key != manifest.key for name in _names(key)]
+
+    def _check_is_ours(self, foreign: int) -> list[Key]:
+        """Return the manifests that are there; raises OutputError when some are of the epoch `foreign`, or a later."""
+        there = stored.keys(self._place)
+        if there and there[-1][0] >= foreign:
+            raise OutputError(
+                f"{self._place.url} was published under epoch {there[-1][0]} by another run, this is {self._epoch}: "
+                "let one run at a time write there, then run this again"
+            )
+        return there
 
     def open_journal(self) -> Job:
         """Open the journal as the last owner has published it. It is scratch: the store is what lasts."""
@@ -120,22 +144,41 @@ class Snapshots:
 
     # --- when ---
 
+    @property
+    def _has_news(self) -> bool:
+        assert self._share is not None
+        share = self._share
+        return bool(share.commits.waiting or share.job.uncommitted_rows or share.are_waiting)
+
     def after_round(self, is_idle: bool) -> None:
         """Publish if it is time. `is_idle`: the worker has nothing else to do."""
-        assert self._share is not None
-        share, rows = self._share, self._share.job.uncommitted_rows
-        if not (share.commits.waiting or rows or share.are_waiting):
+        if not self._has_news:
             return
-        now = time.monotonic()
+        assert self._share is not None
+        now, rows = time.monotonic(), self._share.job.uncommitted_rows
         if now >= self._due_at or rows >= MOST_ROWS or (is_idle and now >= self._idle_at):
             self.publish()
 
     # --- what ---
 
+    def publish_rest(self) -> None:
+        """Publish what is not published yet. Raises OutputError."""
+        if self._has_news:
+            self.publish()
+
     def publish(self) -> None:
         """Publish all that there is. Raises OutputError; then nothing of it may be called committed."""
         assert self._share is not None
         began = time.monotonic()
+        with self._pace.publishing():
+            self._publish()
+        now = time.monotonic()
+        self._pace.note(self._shard, now - began)
+        self._due_at, self._idle_at = now + self._pace.seconds, now + self._pace.idle_seconds
+
+    def _publish(self) -> None:
+        assert self._share is not None
+        self._check_is_ours(self._epoch + 1)
         has_new_part = self._share.commits.waiting > 0
         self._share.commits.last()
         parts = self._parts + (self._put_parts() if has_new_part else ())
@@ -145,9 +188,6 @@ class Snapshots:
         self._forget(manifest)
         if has_new_part:
             self._share.save_to(self._next_sink())
-        now = time.monotonic()
-        self._pace.note(self._shard, now - began)
-        self._due_at, self._idle_at = now + self._pace.seconds, now + self._pace.idle_seconds
 
     def _next_sink(self) -> DurableSink:
         """Open what is written until a publication, under the name that it will have: a new output each time."""

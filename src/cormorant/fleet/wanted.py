@@ -11,6 +11,7 @@ from cormorant.errors import UsageError
 from cormorant.fleet.shards import MOST_SHARDS, SHARDS_A_WORKER, SPLITS
 from cormorant.sinks import stored
 from cormorant.sinks.files import exists
+from cormorant.stores import Place
 
 if TYPE_CHECKING:
     from cormorant.jobs import Job
@@ -100,6 +101,10 @@ class Output:
             raise UsageError("merge puts parts together in one file: name one, such as -o pages.jsonl")
 
     def _check_stored(self, target: str) -> None:
+        if target.endswith("/"):
+            raise UsageError(f"{target} names no object: give one, such as {target}pages.jsonl.gz")
+        if target.partition(":")[0] == "memory":
+            raise UsageError(f"{target}: each worker has a memory of its own; name a store that all of them see")
         chosen = self.format or sinks.format_of(target)
         if chosen not in stored.FORMATS:
             raise UsageError(
@@ -127,6 +132,8 @@ class Output:
             os.unlink(self.target)
 
     def _make_room_in_store(self, target: str) -> None:
+        if Place(target).is_folder():
+            raise UsageError(f"{target} is a folder; name an object in it, such as {target}/pages.jsonl.gz")
         if stored.is_there(target):
             if not self.overwrite:
                 raise exists(target)

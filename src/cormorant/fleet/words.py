@@ -15,11 +15,15 @@ class _Word(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
 
 
 class Take(_Word, frozen=True):
-    """To a worker: own this shard from now on. `suspects` are requests that workers died of (`marks.py`), how often."""
+    """To a worker: own this shard from now on. `suspects` are requests that workers died of (`marks.py`), how often.
+
+    `lines` of input it has said to have committed, whoever owned it: its journal must know them.
+    """
 
     shard: int
     epoch: int
     suspects: dict[int, int]
+    lines: int = 0
 
 
 class InputEnded(_Word, frozen=True):

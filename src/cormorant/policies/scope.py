@@ -110,6 +110,10 @@ class Bounds:
         """Whether it matters by which way a page is found first."""
         return self._scope.depth is not None
 
+    def is_too_deep(self, depth: int) -> bool:
+        """Whether nothing that far from a seed may be asked for."""
+        return self._scope.depth is not None and depth > self._scope.depth
+
     def spend_pages(self, count: int) -> None:
         """Count pages that were asked for before; for bounds that do not count by host."""
         self._pages.spend("", count)

@@ -127,7 +127,7 @@ class Discovery:
             if self._following.obey_meta and lead.nofollow:
                 continue  # another page may link to it without
             found = Found(depth=depth + 1 if is_page else 0, source=page_url, text=lead.text, lastmod=lead.lastmod)
-            if self._neighbours is not None and not self._is_judged_here(lead.url):
+            if self._neighbours is not None and not self._is_judged_here(lead.url, found.depth):
                 self._neighbours.hand_over(LinkOver(lead, found))
                 continue
             request = self._request(lead, found)
@@ -138,12 +138,12 @@ class Discovery:
             self.left_out["links a page"] += harvest.left_out
         yield from self._sitemaps(harvest.sitemaps, depth + 1, page_url)
 
-    def _is_judged_here(self, url: str) -> bool:
-        """Whether a link of ours is looked at when its page is, and not when its mail comes."""
+    def _is_judged_here(self, url: str, depth: int) -> bool:
+        """Whether a link is looked at when its page is, and not when its mail comes."""
         assert self._neighbours is not None
         if not self._neighbours.owns(url):
             return False
-        return not self._bounds.limit_depth or self._frontier.knows(self.key(url))
+        return not self._bounds.limit_depth or self._bounds.is_too_deep(depth) or self._frontier.knows(self.key(url))
 
     def sighted(self, item: LinkOver | SitemapOver) -> Iterator[Request]:
         """Yield a request for what another share has found on a host of ours, if it is new and within bounds."""

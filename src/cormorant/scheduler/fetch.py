@@ -365,8 +365,13 @@ class FetchScheduler:
             self._settle(request, None)
             self._neighbours.hand_over(HopOver(hop, page))
 
+    @property
+    def may_take_in(self) -> bool:
+        """Whether what others hand over may be taken in: of a crawl, whose seeds bound it, when all are read."""
+        return self._discovery is None or self.input_ended
+
     def take_in(self, item: HandedOver) -> None:
-        """Go on with what another share hands over. In a crawl only when the whole input was read: it bounds it."""
+        """Go on with what another share hands over, where that may be."""
         if isinstance(item, HopOver):
             self._take_in_hop(item.request, item.page)
         elif self._discovery is not None:

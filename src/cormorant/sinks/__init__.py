@@ -54,13 +54,12 @@ def open_sink(
     name = os.fspath(target)
     stores.refuse(name, _LOCAL)
     chosen = format or format_of(name)
-    if chosen not in _FORMATS:
-        raise UsageError(f"format {chosen!r} is not known; known are {', '.join(FORMATS)}")
+    module = module_of(chosen)
     if rotate_bytes is not None and rotate_bytes <= 0:
         raise UsageError(f"rotate_bytes is {rotate_bytes}; give the bytes a part may have, such as 1_000_000_000")
     if name == "-":
         return _to_stdout(chosen, rotate_bytes, resume)
-    sink = getattr(module_of(chosen), _FORMATS[chosen].sink)
+    sink = getattr(module, _FORMATS[chosen].sink)
     opened: DurableSink = sink(name, overwrite, rotate_bytes=rotate_bytes, resume=resume)
     return opened
 
@@ -100,7 +99,9 @@ def format_of(name: str) -> str:
 
 
 def module_of(format: str) -> ModuleType:
-    """Import the module of a format: its sink, and `read`."""
+    """Import the module of a format: its sink, and `read`. Raises UsageError for one that is not known."""
+    if format not in _FORMATS:
+        raise UsageError(f"format {format!r} is not known; known are {', '.join(FORMATS)}")
     return importlib.import_module(f"cormorant.sinks.{_FORMATS[format].module}")
 
 

@@ -1,8 +1,10 @@
 """What the shards of a fleet wrote to a store: which objects count, and how they are read back.
 
-    pages.jsonl.shards/0003/manifest-000005-00000012.json   epoch 5, publication 12 of shard 3: all that counts of it
-    pages.jsonl.shards/0003/journal-000005-00000012.sqlite  the shard's journal at that instant
-    pages.jsonl.parts/0003/part-000005-00000012.jsonl       what was written since publication 11
+    pages.jsonl.shards/0003/manifest-1764130000123-00000012.json   epoch and publication (12) of shard 3: what counts
+    pages.jsonl.shards/0003/journal-1764130000123-00000012.sqlite  the shard's journal at that instant
+    pages.jsonl.parts/0003/part-1764130000123-00000012.jsonl       what was written since publication 11
+
+An epoch is the instant of a run's begin (ms since 1970) or higher, one more for each owner that died.
 
 Law: of a shard the manifest of the highest epoch counts, and of that epoch the last. It is put when all that it names
 is there, so what no manifest names was never said to be written; nor is a manifest that breaks off, for its successor
@@ -28,7 +30,7 @@ MERGED = "merged"
 SHARDS, PARTS = ".shards", ".parts"  # apart, so that what is looked for is listed without all parts there are
 FORMATS = ("jsonl", "csv", "warc", "parquet")
 _LOOKS = 3  # a run that goes on removes the manifest before the last
-_MANIFEST = re.compile(r"(?:(\d{4})/)?manifest-(\d{6})-(\d{8})\.json")
+_MANIFEST = re.compile(r"(?:(\d{4})/)?manifest-(\d{6,})-(\d{8})\.json")
 
 Key = tuple[int, int]  # epoch, number of the publication
 
@@ -77,6 +79,11 @@ def parts_place(target: str, shard: int) -> Place:
 def is_there(target: str) -> bool:
     """Whether an output has this name already. Raises OutputError when the store does not answer."""
     return bool(all_shards(target).names()) or Place(target).is_object()
+
+
+def is_merged(target: str) -> bool:
+    """Whether all is merged in one object. Raises OutputError."""
+    return MERGED in all_shards(target).names()
 
 
 def remove(target: str) -> None:
@@ -139,7 +146,7 @@ def read(target: str, read_file: Callable[[str], Iterator[Outcome]]) -> Iterator
     """
     with reading():
         shards = sorted(epochs(target))
-        if not shards or MERGED in all_shards(target).names():
+        if not shards or is_merged(target):
             if not Place(target).is_object():
                 raise UsageError(f"{target} does not exist; name an output that cormorant wrote")
             return _read_object(target, read_file)
