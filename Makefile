@@ -10,9 +10,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 demo: $(VENV)/.demo
 	$(BIN)/cormorant demo
 
-# What measures, and what kills whole groups of processes against a clock, runs by itself; all others side by side.
+# What measures runs by itself; all others side by side.
 ALONE := tests/lab tests/test_auto.py tests/cli/test_cli_compare.py tests/crawl/test_politeness_on_the_wire.py \
-	tests/durability/test_real_kills.py tests/fleet/test_fleet_kills.py tests/fleet/test_ray.py
+	tests/fleet/test_ray.py
 
 test: $(VENV)/.dev
 ifdef TESTS

@@ -373,12 +373,17 @@ def test_a_crawl_hands_links_over_though_workers_die(tmp_path: Path, truth: Trut
 
 
 def test_the_pace_leaves_ten_times_what_all_shards_took() -> None:
-    pace = Pace(10.0)
-    pace.note(1, 0.5)
-    assert pace.seconds == 10.0
-    pace.note(2, 1.0)
-    assert pace.seconds == 15.0
-    assert pace.idle_seconds == 1.5
+    often, seldom = Pace(0.1), Pace(1_000.0)
+    for pace in (often, seldom):
+        with pace.asking(1):
+            time.sleep(0.05)
+    before = often.seconds
+    with often.asking(2):
+        time.sleep(0.05)
+    assert before >= 0.5
+    assert often.seconds >= before + 0.5
+    assert often.idle_seconds == pytest.approx(often.seconds / 10)
+    assert (seldom.seconds, seldom.idle_seconds) == (1_000.0, 0.5)
 
 
 # --- what the tests stand on ---

@@ -284,7 +284,7 @@ class Talk:
         snapshots = Snapshots(plan, shard, epoch, self._pace) if plan.is_stored else None
         job = self._held(plan.shard_folder(shard)) if snapshots is None else snapshots.open_journal()
         try:
-            _check_knows(job, lines)
+            _check_knows(job, lines, job.folder if snapshots is None else snapshots.url)
             options = self._station.options
             frontier = job.frontier(options.header, options.timeout)
             share = Share(shard, job, self._split, self._station.scheduler, frontier)
@@ -396,11 +396,11 @@ class Talk:
         )
 
 
-def _check_knows(job: Job, lines: int) -> None:
+def _check_knows(job: Job, lines: int, where: object) -> None:
     """Raise OutputError when the journal of a shard knows less than the driver has heard of it."""
     if job.position.handed < lines:
         raise OutputError(
-            f"the journal of a shard ({job.folder}) knows {job.position.handed:,} of the {lines:,} lines that it had "
+            f"the journal of a shard ({where}) knows {job.position.handed:,} of the {lines:,} lines that it had "
             "committed: put back what is gone there, or begin a new job with a new output"
         )
 

@@ -53,23 +53,20 @@ class Pace:
         self._asked_at: float | None = None
 
     @contextlib.contextmanager
-    def publishing(self) -> Iterator[None]:
-        """Say that a store is being asked, for as long as this is entered."""
-        self._asked_at = time.monotonic()
+    def asking(self, shard: int) -> Iterator[None]:
+        """Note how long a store is asked for a shard: for as long as this is entered."""
+        began = self._asked_at = time.monotonic()
         try:
             yield
         finally:
             self._asked_at = None
+            self._took[shard] = time.monotonic() - began
 
     @property
     def is_stuck(self) -> bool:
         """Whether a store has not answered for so long that nobody waits for it any more. For another thread."""
         asked_at = self._asked_at
         return asked_at is not None and time.monotonic() - asked_at > STUCK_SECONDS
-
-    def note(self, shard: int, seconds: float) -> None:
-        """Hear how long the last publication of a shard took."""
-        self._took[shard] = seconds
 
     @property
     def seconds(self) -> float:
@@ -103,7 +100,8 @@ class Snapshots:
         within = plan.folder if os.path.isdir(plan.folder) else None
         self.folder = Path(tempfile.mkdtemp(prefix=f"shard-{shard:04d}-", dir=within))
         try:
-            self._take_over()
+            with pace.asking(shard):
+                self._take_over()
         except BaseException:
             self.remove()
             raise
@@ -142,6 +140,11 @@ class Snapshots:
         share.save_to(self._next_sink())
         self.publish()
 
+    @property
+    def url(self) -> str:
+        """Where its manifests lie."""
+        return self._place.url
+
     # --- when ---
 
     @property
@@ -169,25 +172,19 @@ class Snapshots:
     def publish(self) -> None:
         """Publish all that there is. Raises OutputError; then nothing of it may be called committed."""
         assert self._share is not None
-        began = time.monotonic()
-        with self._pace.publishing():
-            self._publish()
-        now = time.monotonic()
-        self._pace.note(self._shard, now - began)
-        self._due_at, self._idle_at = now + self._pace.seconds, now + self._pace.idle_seconds
-
-    def _publish(self) -> None:
-        assert self._share is not None
-        self._check_is_ours(self._epoch + 1)
         has_new_part = self._share.commits.waiting > 0
-        self._share.commits.last()
-        parts = self._parts + (self._put_parts() if has_new_part else ())
-        manifest = self._put_journal(parts)
-        self._parts = parts
-        self._number += 1
-        self._forget(manifest)
+        self._share.commits.last()  # may wait for the caller
+        with self._pace.asking(self._shard):
+            self._check_is_ours(self._epoch + 1)
+            parts = self._parts + (self._put_parts() if has_new_part else ())
+            manifest = self._put_journal(parts)
+            self._parts = parts
+            self._number += 1
+            self._forget(manifest)
         if has_new_part:
             self._share.save_to(self._next_sink())
+        now = time.monotonic()
+        self._due_at, self._idle_at = now + self._pace.seconds, now + self._pace.idle_seconds
 
     def _next_sink(self) -> DurableSink:
         """Open what is written until a publication, under the name that it will have: a new output each time."""
