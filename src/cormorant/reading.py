@@ -9,6 +9,7 @@ from cormorant import stores
 from cormorant.errors import CormorantError, UsageError
 from cormorant.messages import Failure, Page
 from cormorant.sinks import format_of, module_of, stored
+from cormorant.sinks.folder import INDEX
 from cormorant.sinks.naming import Naming, of_shards
 
 
@@ -36,9 +37,13 @@ def read(path: str | os.PathLike[str], format: str | None = None) -> Iterator[Pa
 def _files(name: str) -> list[str]:
     shards = of_shards(name)
     if os.path.isdir(name):
+        if not shards and not os.path.isfile(os.path.join(name, INDEX)):
+            raise UsageError(f"{name} holds no {INDEX}; name a folder that cormorant wrote")
         return shards or [name]
     found = [os.fspath(part) for one in (name, *shards) for part in Naming(one).complete()]
     if not found:
+        if os.path.isdir(name + stored.SHARDS):
+            raise UsageError(f"{name} was written to as to a store; name it so: file://{os.path.abspath(name)}")
         raise UsageError(f"{name} does not exist; name an output that cormorant wrote")
     return found
 

@@ -141,6 +141,13 @@ class Place:
 
         return _asked("look at", self.url, looked_at)
 
+    def lacks_folder(self) -> bool:
+        """Whether the folder in which it would lie is missing, where there are such things."""
+        if self._has_folder:
+            return False
+        above = os.path.dirname(self._path.rstrip("/"))
+        return not _asked("look at", self.url, lambda: bool(self._files.isdir(above)))
+
     def is_folder(self) -> bool:
         """Whether the URL itself names a folder, where there are such things."""
         return not self._has_folder and _asked("look at", self.url, lambda: bool(self._files.isdir(self._path)))

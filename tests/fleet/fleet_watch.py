@@ -79,6 +79,12 @@ def workers(of: int | None = None) -> list[int]:
     return []
 
 
+def server_of_processes() -> psutil.Process:
+    """Return the process that starts the workers of this one."""
+    (server,) = (one for one in psutil.Process().children() if _is_server(one))
+    return server
+
+
 def _is_server(process: psutil.Process) -> bool:
     return any("forkserver" in word for word in process.cmdline())
 

@@ -5,6 +5,7 @@ CORMORANT_KILLS=50 python -m pytest tests/fleet/test_fleet_kills.py
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -15,8 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import fleet_jobs
+import psutil
 import pytest
-from fleet_watch import Command, Killer, Truth, ends, group_of, reached, wait_until, workers
+from fleet_watch import (
+    Command,
+    Killer,
+    Truth,
+    ends,
+    group_of,
+    reached,
+    server_of_processes,
+    wait_until,
+    workers,
+)
 
 import cormorant
 from cormorant.errors import EngineLost
@@ -164,6 +176,24 @@ def test_a_function_that_leaves_the_program_fails_its_page_alone(rude: Rude) -> 
     alone = Counter(str(getattr(one, "kind", "")) for one in cormorant.fetch(urls, parse=fleet_jobs.leave_program))
     fleet = cormorant.fetch(urls, workers=2, parse=fleet_jobs.leave_program)
     assert Counter(str(getattr(one, "kind", "")) for one in fleet) == alone
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no server of processes")
+def test_the_server_of_processes_may_be_killed(truth: Truth, caplog: pytest.LogCaptureFixture) -> None:
+    """Its workers go on, nobody is blamed; when one of them dies, another server starts the next."""
+    alone = ends(cormorant.fetch(truth.urls, **STEADY | {"delay": 0.0, "per_host": 0}))
+    run = cormorant.fetch(truth.urls, workers=2, **STEADY)
+    outcomes = list(itertools.islice(run, 60))
+    there = workers()
+    server_of_processes().kill()
+    outcomes += itertools.islice(run, 120)
+    assert not caplog.records, "a worker was given up"
+    os.kill(there[0], signal.SIGKILL)
+    outcomes += run
+    assert ends(outcomes) == alone
+    (gone,) = (record.getMessage() for record in caplog.records)
+    assert "nobody tells how" in gone
+    wait_until(lambda: not any(map(psutil.pid_exists, there)))
 
 
 def test_workers_that_die_as_they_start_end_the_run_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

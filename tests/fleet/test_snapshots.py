@@ -70,6 +70,7 @@ def found_in(url: str) -> Counter[str]:
 @pytest.mark.parametrize("name", ["pages.jsonl.gz", "pages.csv", "pages.warc.gz", "pages.parquet"])
 def test_what_workers_put_is_read_back_by_the_url_alone(tmp_path: Path, pages: list[str], name: str) -> None:
     pytest.importorskip({"parquet": "pyarrow", "gz": "fastwarc"}.get(name.rpartition(".")[2], "fsspec"))
+    (tmp_path / "out").mkdir()
     url = f"file://{tmp_path}/out/{name}"
     outcomes = list(cormorant.fetch(pages, concurrency=16, workers=2, output=url, delay=0.02))
     read_back = list(cormorant.read(url))
@@ -268,6 +269,20 @@ def test_a_name_that_tells_no_format(tmp_path: Path, pages: list[str]) -> None:
         cormorant.read(url)
     merge(url, "jsonl", None)
     assert len((tmp_path / "pages").read_bytes().splitlines()) == 10
+
+
+def test_a_folder_that_is_missing_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"missing/pages\.jsonl: its folder is missing; make it first"):
+        cormorant.fetch(["http://127.0.0.1:9/"], workers=1, output=f"file://{tmp_path}/missing/pages.jsonl")
+    assert not os.listdir(tmp_path)
+
+
+def test_a_store_named_by_a_path(tmp_path: Path, pages: list[str]) -> None:
+    list(cormorant.fetch(pages[:3], workers=1, output=f"file://{tmp_path}/pages.jsonl"))
+    with pytest.raises(UsageError, match=rf"name it so: file://{tmp_path}/pages\.jsonl"):
+        cormorant.read(tmp_path / "pages.jsonl")
+    with pytest.raises(UsageError, match=r"holds no index\.jsonl"):
+        cormorant.read(f"{tmp_path}/")
 
 
 def test_a_folder_is_no_object(tmp_path: Path) -> None:

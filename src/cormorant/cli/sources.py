@@ -58,7 +58,8 @@ def check(source: str) -> None:
     try:
         os.stat(source)
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the list {source!r}: {getattr(error, 'strerror', None) or error}") from None
+        what = "no file here matches it" if glob.has_magic(source) else getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot read the list {source!r}: {what}") from None
     if os.path.isdir(source):
         raise UsageError(f"cannot read the list {source!r}: it is a folder")
     if not os.access(source, os.R_OK):

@@ -407,10 +407,13 @@ class Fleet:
     def _commit(self) -> None:
         """Keep how far the list was read and committed; the shards have their own books."""
         self._committed_at = time.monotonic()
-        if self._job is None or self._feed.behind is None:
+        if self._job is None:
+            return
+        seconds = self._seconds_before + self._committed_at - (self._started_at or self._committed_at)
+        if self._feed.behind is None:
+            self._job.remember({SECONDS: seconds})
             return
         position, counts = self._feed.behind
-        seconds = self._seconds_before + self._committed_at - (self._started_at or self._committed_at)
         book = {
             DEALT: {str(shard): count for shard, count in counts.items()},
             SCHEDULER: {INPUT_ENDED: self._feed.is_done},

@@ -21,6 +21,8 @@ from cormorant.interfaces import Member
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a terminal, or a service's stop, tells the whole group
 CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE))
 SECONDS_TO_COME = 0.5  # for what a dead worker has sent
+SECONDS_TO_GO = 2.0  # for one that was killed, where nobody tells that it is gone
+UNKNOWN = 255  # what multiprocessing makes of an exit code that nobody can tell, for the server of processes is gone
 MOST_AT_ONCE = 64  # messages taken of one worker before the others have their turn
 
 
@@ -73,6 +75,8 @@ class Process:
         self._to_go: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._come: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._is_closed = False
+        self._pid: int = process.pid
+        self._server = _parent_of(self._pid)
         self._dead_since: float | None = None
         start_new_thread(self._send, ())
         start_new_thread(self._read, ())
@@ -82,12 +86,12 @@ class Process:
         self._to_go.put(message)
 
     def _send(self) -> None:
-        with contextlib.suppress(OSError):  # it is dead, or closed
+        with contextlib.suppress(OSError, TypeError):  # it is dead, or closed meanwhile
             while (message := self._to_go.get()) is not None:
                 self._connection.send_bytes(message)
 
     def _read(self) -> None:
-        with contextlib.suppress(EOFError, OSError):
+        with contextlib.suppress(EOFError, OSError, TypeError):  # closed meanwhile
             while True:
                 self._come.put(self._connection.recv_bytes())
                 self._news.set()
@@ -116,6 +120,8 @@ class Process:
             return None
         self._process.join()
         self._connection.close()
+        if self._is_untold:
+            return "nobody tells how: the server of processes is gone, too"
         code = self._process.exitcode
         if code is not None and code < 0:
             with contextlib.suppress(ValueError):
@@ -124,7 +130,7 @@ class Process:
 
     def _is_silent(self) -> bool:
         """Tell whether it is dead though its pipe is open: a child that it left holds the end, and will say nothing."""
-        if self._process.exitcode is None:
+        if self._process.exitcode is None or (self._is_untold and _is_there(self._pid)):
             return False
         now = time.monotonic()
         self._dead_since = self._dead_since or now
@@ -134,22 +140,55 @@ class Process:
     def is_crash(self) -> bool:
         """Whether nobody killed it from outside, as far as is known."""
         code = self._process.exitcode
-        return code is not None and (code > 0 or -code in CRASHES)
+        return code is not None and not self._is_untold and (code > 0 or -code in CRASHES)
+
+    @property
+    def _is_untold(self) -> bool:
+        """Whether its exit code says nothing: who would have told it was killed. It may live on."""
+        return self._process.exitcode == UNKNOWN and self._server is not None and not _is_there(self._server)
 
     def kill(self) -> None:
         """End it at once. Safe to call twice."""
         with contextlib.suppress(ValueError, OSError):
-            self._process.kill()
+            if self._is_untold:
+                os.kill(self._pid, signal.SIGKILL)
+            else:
+                self._process.kill()
 
     def join(self) -> None:
         """Wait until it is gone, and forget it."""
         self._to_go.put(None)
         self._process.join()
+        until = time.monotonic() + SECONDS_TO_GO
+        while self._is_untold and _is_there(self._pid) and time.monotonic() < until:
+            time.sleep(0.01)
         self._process.close()
         self._connection.close()
 
     def __repr__(self) -> str:
         return f"<Process {self.number} {self._process!r}>"
+
+
+def _is_there(process: int) -> bool:
+    """Whether a process lives; one that is dead and that nobody has asked for does not."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return _status(process)[:1] != ["Z"]
+
+
+def _parent_of(process: int) -> int | None:
+    """Return who has started a process, where the kernel tells (Linux, where a server starts workers)."""
+    return int(status[1]) if (status := _status(process)) else None
+
+
+def _status(process: int) -> list[str]:
+    """Return the words of proc(5) `stat` behind the name: state, parent, and so on."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 # --- in the worker ---

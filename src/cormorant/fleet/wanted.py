@@ -132,7 +132,10 @@ class Output:
             os.unlink(self.target)
 
     def _make_room_in_store(self, target: str) -> None:
-        if Place(target).is_folder():
+        place = Place(target)
+        if place.lacks_folder():
+            raise UsageError(f"cannot write {target}: its folder is missing; make it first")
+        if place.is_folder():
             raise UsageError(f"{target} is a folder; name an object in it, such as {target}/pages.jsonl.gz")
         if stored.is_there(target):
             if not self.overwrite:
