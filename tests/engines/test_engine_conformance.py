@@ -298,9 +298,12 @@ def _kill_a_busy_worker(rude: Rude) -> None:
 
 
 def worker_pids() -> list[int]:
-    """Return the pids of this process's multiprocessing children (they hang below the fork server)."""
+    """Return the pids of this process's multiprocessing children (they hang below the fork server).
+
+    `-ww`: pytest-xdist sets COLUMNS, and ps cuts its lines to that.
+    """
     lines = subprocess.run(
-        ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+        ["ps", "-eww", "-o", "pid,ppid,args"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
     table = [(int(pid), int(ppid), words) for pid, ppid, words in (line.split(None, 2) for line in lines[1:])]
     servers = {pid for pid, ppid, words in table if ppid == os.getpid() and "forkserver" in words}
