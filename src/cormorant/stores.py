@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from cormorant.errors import CormorantError, MissingPackage, OutputError, UsageError
+from cormorant.errors import MissingPackage, OutputError, UsageError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PAGES = ("http", "https")  # what is fetched, not where things are kept
@@ -24,8 +24,6 @@ _WITHOUT_FOLDERS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss
 _CHUNK_BYTES = 4 * 1024 * 1024
 _PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)  # before a call that failed is made again
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
-
-Answer = TypeVar("Answer")
 _DRIVERS = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -35,6 +33,8 @@ _DRIVERS = {
     "abfs": "adlfs",
     "sftp": "paramiko",
 }
+
+Answer = TypeVar("Answer")
 
 
 def is_url(name: str | os.PathLike[str]) -> bool:
@@ -80,17 +80,16 @@ class Place:
     def __repr__(self) -> str:
         return f"<Place {self.url}>"
 
-    def names(self) -> dict[str, int]:
-        """Return the names of all objects below it, relative to it, with their sizes (bytes)."""
+    def names(self) -> list[str]:
+        """Return the names of all objects below it, relative to it."""
         before = len(self._path.rstrip("/")) + 1
 
-        def found() -> dict[str, int]:
+        def found() -> list[str]:
             self._files.invalidate_cache()
             try:
-                all_there = self._files.find(self._path, detail=True)
+                return [path[before:] for path in self._files.find(self._path) if len(path) >= before]
             except FileNotFoundError:
-                return {}
-            return {path[before:]: int(facts["size"] or 0) for path, facts in all_there.items() if len(path) >= before}
+                return []
 
         return _asked("list", self.url, found)
 
@@ -124,13 +123,19 @@ class Place:
 
     def remove(self, name: str) -> None:
         """Remove an object, if it is there."""
-        with _told("remove", f"{self.url}/{name}" if name else self.url), contextlib.suppress(FileNotFoundError):
-            self._files.rm_file(self._at(name))
+        self._remove(f"{self.url}/{name}" if name else self.url, lambda: self._files.rm_file(self._at(name)))
 
     def remove_all(self) -> None:
         """Remove all that lies below."""
-        with _told("remove", self.url), contextlib.suppress(FileNotFoundError):
-            self._files.rm(self._path, recursive=True)
+        self._remove(self.url, lambda: self._files.rm(self._path, recursive=True))
+
+    @staticmethod
+    def _remove(url: str, remove: Callable[[], object]) -> None:
+        def removed() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                remove()
+
+        _asked("remove", url, removed)
 
     def is_object(self) -> bool:
         """Whether the URL itself names an object."""
@@ -203,11 +208,19 @@ def matching(pattern: str) -> list[str]:
     if not any(sign in pattern for sign in "*?["):
         return [pattern]
     files, path = _opened(pattern)
-    with reading(), _told("list", pattern):
-        found = sorted(str(files.unstrip_protocol(name)) for name in files.glob(path))
+    with reading():
+        found = _asked("list", pattern, lambda: sorted(str(files.unstrip_protocol(name)) for name in files.glob(path)))
     if not found:
         raise UsageError(f"cannot read the list {pattern}: no object there has such a name")
     return found
+
+
+def size(url: str) -> int | None:
+    """Return how many bytes an object has; None where the store does not say."""
+    with contextlib.suppress(Exception):  # each driver raises what it likes
+        files, path = _opened(url)
+        return int(files.size(path))
+    return None
 
 
 def check(url: str) -> None:
@@ -252,16 +265,16 @@ def reading() -> Iterator[None]:
 
 
 def _asked(what: str, url: str, call: Callable[[], Answer]) -> Answer:
-    """Return what a call answers, which may be made more than once."""
-    for pause in _PAUSES_SECONDS:
+    """Return what a call answers, which may be made more than once. Raises OutputError, which names the object."""
+    pauses = iter(_PAUSES_SECONDS)
+    while True:
         try:
             return call()
-        except _FINAL as error:
-            _fail(what, url, error)
-        except Exception:  # there is no common root of what drivers raise
+        except Exception as error:  # there is no common root of what drivers raise
+            pause = None if isinstance(error, _FINAL) else next(pauses, None)
+            if pause is None:
+                _fail(what, url, error)
             time.sleep(pause)
-    with _told(what, url):
-        return call()
 
 
 def _sync(path: str) -> None:
@@ -272,17 +285,6 @@ def _sync(path: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _told(what: str, url: str) -> Iterator[None]:
-    """Turn what a driver raises into an error that names the object."""
-    try:
-        yield
-    except CormorantError:
-        raise
-    except Exception as error:  # there is no common root of what drivers raise
-        _fail(what, url, error)
 
 
 def _fail(what: str, url: str, error: Exception) -> NoReturn:

@@ -7,11 +7,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from test_cli_positions import take as taken
 
 from cormorant import stores
 from cormorant.cli import sources
@@ -37,19 +37,7 @@ def stored(name: str, data: bytes) -> str:
 
 
 def take(lines: Lines, count: int | None = None) -> list[Any]:
-    found: list[Any] = []
-    until = time.monotonic() + 10
-    while count is None or len(found) < count:
-        try:
-            line = next(lines)
-        except StopIteration:
-            break
-        if line is not None:
-            found.append(line[0])
-        else:
-            assert time.monotonic() < until, "the reader hangs"
-            time.sleep(0.001)
-    return found
+    return [value for value, *_ in taken(lines, count)]
 
 
 def lines_of(url: str, start: Position = BEGINNING) -> Lines:

@@ -316,7 +316,9 @@ def test_killing_idle_workers_hangs_nothing(engine: str) -> None:
     results = cormorant.map(engine_jobs.sleep_seconds, [0.0] * 3 + [0.2] * 12, engine=engine, concurrency=3, timeout=20)
     got = [next(results)]
     for round_ in range(3):
-        for pid in worker_pids():
+        there = worker_pids()
+        assert there, "nobody to kill was found"
+        for pid in there:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         got.extend(next(results) for _ in range(2 + round_ % 2))

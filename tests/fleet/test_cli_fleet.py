@@ -245,7 +245,7 @@ def state_of(command: Command, job: str = "job") -> dict[str, Any]:
 
 @pytest.fixture
 def few_files() -> Iterator[int]:
-    """Let what is started open few files, and twice as many if it asks; returns how many."""
+    """Let what is started open few files, and more if it asks for them; returns how many."""
     before, few = resource.getrlimit(resource.RLIMIT_NOFILE), 256
     resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
     yield few

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet_watch import Truth, reached
+from fleet_watch import Truth, reached, workers
 
 import cormorant
 from cormorant import stores
@@ -107,8 +107,8 @@ def test_drivers_and_workers_killed_at_random_and_the_job_goes_on(tmp_path: Path
         process.stdin.close()
         if attempt < 4:
             time.sleep(1.2 + dice.random())
-            workers = _children(process.pid)
-            for pid in dice.sample(workers, min(1, len(workers))):
+            there = workers(process.pid)
+            for pid in dice.sample(there, min(1, len(there))):
                 _kill(pid)
             time.sleep(dice.random())
             deaths += process.poll() is None
@@ -159,6 +159,25 @@ def test_a_call_that_fails_is_made_again(tmp_path: Path, monkeypatch: pytest.Mon
     fails += ["503 Slow Down"] * 4
     with pytest.raises(OutputError, match=r"cannot write .*there/name: 503 Slow Down"):
         place.put("name", b"more")
+
+
+def test_a_removal_that_fails_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes after the manifest: a run would end by it though all it did is there."""
+    fails = ["503 Slow Down"] * 3
+    remove = LocalFileSystem.rm_file
+
+    def busy(*words: object, **more: object) -> object:
+        if fails:
+            raise OSError(fails.pop())
+        return remove(*words, **more)
+
+    monkeypatch.setattr(LocalFileSystem, "rm_file", busy)
+    monkeypatch.setattr(stores, "_PAUSES_SECONDS", (0.0,) * 3)
+    place = stores.Place(f"file://{tmp_path}/there")
+    place.put("name", b"data")
+    place.remove("name")
+    assert place.names() == []
+    place.remove("name")  # it is not there
 
 
 def test_a_store_that_does_not_answer_ends_its_worker_alone(
@@ -460,13 +479,6 @@ def _write(share: Share, url: str) -> None:
 
 def _full(*_: object) -> None:
     raise OutputError("the store is full")
-
-
-def _children(parent: int) -> list[int]:
-    done = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
-    rows = [line.split(None, 2) for line in done.stdout.splitlines()]
-    servers = {int(row[0]) for row in rows if int(row[1]) == parent}
-    return [int(row[0]) for row in rows if int(row[1]) in servers]
 
 
 def _kill(pid: int) -> None:

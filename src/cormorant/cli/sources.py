@@ -68,12 +68,11 @@ def check(source: str) -> None:
 
 def size(source: str) -> int | None:
     """Return how many bytes a list has, None where that is not known before it is read."""
+    if stores.is_url(source):
+        return stores.size(source)
     try:
-        if stores.is_url(source):
-            with stores.Reading(source) as stored:
-                return stored.size
         status = os.fstat(0) if source == STDIN else os.stat(source)
-    except (OSError, UsageError):
+    except OSError:
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 

@@ -10,7 +10,6 @@ from cormorant import stores
 from cormorant.errors import OutputError, UsageError
 from cormorant.fetching import Parse
 from cormorant.fleet import files
-from cormorant.fleet import plan as plans
 from cormorant.fleet.driver import Fleet
 from cormorant.fleet.plan import Plan
 from cormorant.fleet.wanted import Output, Wanted
@@ -42,8 +41,7 @@ def open_fleet(
     _check(words, wanted, is_crawl)
     if job is not None:
         job.cut(wanted.cut)
-    is_stored = output.target is not None and stores.is_url(output.target)
-    cluster = _cluster(wanted, is_stored)
+    cluster = _cluster(wanted, output.is_stored)
     plan = Plan(
         is_crawl=is_crawl,
         words=dict(words),
@@ -51,7 +49,7 @@ def open_fleet(
         since=None if since is None else stores.absolute(since),
         split=wanted.split,
         shards=wanted.cut if job is None else int(job.options["shards"]),
-        folder="" if job is None or is_stored else os.path.abspath(job.folder),
+        folder="" if job is None or output.is_stored else os.path.abspath(job.folder),
         is_lasting=job is not None,
         streams=streams,
         target=None if output.target is None else stores.absolute(output.target),
@@ -60,7 +58,6 @@ def open_fleet(
         rotate_bytes=output.rotate_bytes,
         merges=output.merges,
         is_leased=cluster.is_leased,
-        publish_seconds=plans.PUBLISH_SECONDS,
     )
     if is_crawl:
         Crawling(words)  # max_pages is checked here: the shards do not see it
@@ -69,7 +66,7 @@ def open_fleet(
     if wanted.cluster is None:  # whose nodes have limits of their own
         files.check(plan.shards, number)
     plan.pickled()
-    if job is not None and is_stored:
+    if job is not None and output.is_stored:
         _check_is_there(job, str(output.target))
     if job is None or job.is_new:
         output.make_room()

@@ -49,7 +49,7 @@ class Plan:
     rotate_bytes: int | None
     merges: bool = False
     is_leased: bool = False
-    publish_seconds: float = PUBLISH_SECONDS
+    publish_seconds: float = dataclasses.field(default_factory=lambda: PUBLISH_SECONDS)
 
     def checked(self) -> Options:
         """Return the options of a worker. Raises UsageError for words, or an engine, that make no sense."""

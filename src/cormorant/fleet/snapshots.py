@@ -177,10 +177,11 @@ class Snapshots:
         with self._pace.asking(self._shard):
             self._check_is_ours(self._epoch + 1)
             parts = self._parts + (self._put_parts() if has_new_part else ())
-            manifest = self._put_journal(parts)
+            key = (self._epoch, self._number)
+            self._put_journal(key, parts)
             self._parts = parts
             self._number += 1
-            self._forget(manifest)
+            self._forget_before(key)
         if has_new_part:
             self._share.save_to(self._next_sink())
         now = time.monotonic()
@@ -203,23 +204,21 @@ class Snapshots:
             (self.folder / part.name).unlink()
         return tuple(Stored(part.name, part.length) for part in committed.parts)
 
-    def _put_journal(self, parts: tuple[Stored, ...]) -> Manifest:
+    def _put_journal(self, key: Key, parts: tuple[Stored, ...]) -> None:
         """Put a copy of the journal, then the manifest: from then on it counts."""
         assert self._share is not None
-        key = (self._epoch, self._number)
         journal = name_of("journal", key, ".sqlite")
         self._share.job.copy_to(self.folder / journal)
         self._place.put_file(journal, self.folder / journal)
         (self.folder / journal).unlink()
-        manifest = Manifest(epoch=self._epoch, number=self._number, journal=journal, parts=parts)
+        manifest = Manifest(epoch=key[0], number=key[1], journal=journal, parts=parts)
         self._place.put(name_of("manifest", key, ".json"), msgspec.json.encode(manifest))
-        return manifest
 
-    def _forget(self, manifest: Manifest) -> None:
+    def _forget_before(self, key: Key) -> None:
         """Remove what the publication before the last had, but for its parts."""
         for name in self._stale:
             self._place.remove(name)
-        self._stale, self._last = self._last, _names(manifest.key)
+        self._stale, self._last = self._last, _names(key)
 
     def remove(self) -> None:
         """Remove the local folder. Never raises. Safe to call twice."""

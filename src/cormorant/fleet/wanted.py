@@ -95,10 +95,15 @@ class Output:
     merges: bool = False
 
     def __post_init__(self) -> None:
-        if self.target is not None and stores.is_url(self.target):
+        if self.target is not None and self.is_stored:
             self._check_stored(self.target)
         if self.merges and (self.target is None or (self.format or sinks.format_of(self.target)) == "folder"):
             raise UsageError("merge puts parts together in one file: name one, such as -o pages.jsonl")
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it lies in a store, by its URL."""
+        return self.target is not None and stores.is_url(self.target)
 
     def _check_stored(self, target: str) -> None:
         if target.endswith("/"):
@@ -124,7 +129,7 @@ class Output:
         """Make sure that nothing stands where shards will write; with `overwrite` it is removed. Raises UsageError."""
         if self.target is None:
             return
-        if stores.is_url(self.target):
+        if self.is_stored:
             self._make_room_in_store(self.target)
             return
         sinks.make_room(self.target, self.format, self.overwrite)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -111,8 +111,12 @@ def remove_parts(target: str) -> None:
 
 def epochs(target: str) -> dict[int, int]:
     """Return the highest epoch under which anything was published of each shard. Raises OutputError."""
+    return _epochs_in(all_shards(target).names())
+
+
+def _epochs_in(names: Iterable[str]) -> dict[int, int]:
     highest: dict[int, int] = {}
-    for name in all_shards(target).names():
+    for name in names:
         if (match := _MANIFEST.fullmatch(name)) and match[1]:
             shard = int(match[1])
             highest[shard] = max(highest.get(shard, 0), int(match[2]))
@@ -145,8 +149,9 @@ def read(target: str, read_file: Callable[[str], Iterator[Outcome]]) -> Iterator
     before anything is yielded, and for a part that has not its length.
     """
     with reading():
-        shards = sorted(epochs(target))
-        if not shards or is_merged(target):
+        names = all_shards(target).names()
+        shards = sorted(_epochs_in(names))
+        if not shards or MERGED in names:
             if not Place(target).is_object():
                 raise UsageError(f"{target} does not exist; name an output that cormorant wrote")
             return _read_object(target, read_file)
