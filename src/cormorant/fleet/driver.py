@@ -25,10 +25,6 @@ import weakref
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Generator, Iterator
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
-
-import msgspec
 
 from cormorant import engines
 from cormorant.errors import CormorantError
@@ -38,12 +34,11 @@ from cormorant.fleet.deaths import Deaths
 from cormorant.fleet.ending import Answer, Waves
 from cormorant.fleet.feed import Feed
 from cormorant.fleet.mail import LIST
-from cormorant.fleet.merging import merge, remove_parts
 from cormorant.fleet.plan import Plan, told
 from cormorant.fleet.shards import Split, dealt
-from cormorant.frontier.job_state import SECONDS
-from cormorant.interfaces import Cluster, Committed, Member, Sink
-from cormorant.jobs import COUNTS, DEALT, FINISHED, INPUT_ENDED, MERGED, SCHEDULER, Job
+from cormorant.fleet.whole import Whole
+from cormorant.interfaces import Cluster, Member, Sink
+from cormorant.jobs import DEALT, Job
 from cormorant.messages import Outcome
 from cormorant.opening import Positioned
 from cormorant.sinks import stored
@@ -85,9 +80,7 @@ class Fleet:
         self._deaths = Deaths()
         self._numbers = 0
         self._is_stopping = self._is_told_to_stop = self._is_finishing = False
-        self._started_at: float | None = None
-        self._ended_at: float | None = None
-        self._seconds_before = 0.0 if job is None else job.seconds
+        self._whole = Whole(plan, self._feed, job)
         self._asked_at = self._committed_at = self._beat_at = self._looked_at = 0.0
         self._sink: Sink | None = None
         self._trouble: CormorantError | None = None
@@ -143,7 +136,7 @@ class Fleet:
 
     def _let_go(self) -> None:
         """Close what was handed to a run whose generator nobody ever looked at."""
-        if self._started_at is None:
+        if not self._whole.has_begun:
             with self._closing():
                 pass
 
@@ -151,7 +144,7 @@ class Fleet:
     def _closing(self) -> Iterator[None]:
         """Leave no worker behind, and close what was handed to the run, however it ends."""
         with contextlib.ExitStack() as stack:
-            stack.callback(self._end)
+            stack.callback(self._whole.end)
             if self._sink is not None:
                 stack.callback(self._sink.close)
             if self._job is not None:
@@ -192,14 +185,14 @@ class Fleet:
 
     def _rounds(self) -> Generator[Outcome | None, None, None]:
         """Yield outcomes, and None where there is nothing to do until a worker says something."""
-        self._started_at = time.monotonic()
+        self._whole.begin()
         if self._is_folder_ours:
             self._plan = dataclasses.replace(self._plan, folder=self._scratch())
         with self._closing():
             if self._job is not None:
                 self._job.frontier((), 30.0)
                 if self._job.is_merged:
-                    self._find_it_done()
+                    self._reports = dict(enumerate(self._whole.found_done()))
                     return
             self._begin()
             self._send()
@@ -215,7 +208,7 @@ class Fleet:
             if self._trouble is not None:
                 raise self._trouble
             if self._is_finishing:
-                self._finish()
+                self._whole.finish(self._reports.values())
 
     def _begin(self) -> None:
         self._told = told(self._plan)
@@ -405,40 +398,8 @@ class Fleet:
             self._say_to_all(words.Probe(self._waves.begin()))
 
     def _commit(self) -> None:
-        """Keep how far the list was read and committed; the shards have their own books."""
         self._committed_at = time.monotonic()
-        if self._job is None:
-            return
-        seconds = self._seconds_before + self._committed_at - (self._started_at or self._committed_at)
-        if self._feed.behind is None:
-            self._job.remember({SECONDS: seconds})
-            return
-        position, counts = self._feed.behind
-        book = {
-            DEALT: {str(shard): count for shard, count in counts.items()},
-            SCHEDULER: {INPUT_ENDED: self._feed.is_done},
-            SECONDS: seconds,
-        }
-        self._job.commit(0, Committed(()), position, book)
-
-    def _finish(self) -> None:
-        """Put the parts together where that is wanted, and note that nothing is left."""
-        plan, job = self._plan, self._job
-        if plan.merges and plan.target is not None:
-            merge(plan.target, plan.format, plan.rotate_bytes)
-        if job is not None:
-            counts = [report.counts for report in self._reports.values()]
-            job.remember({FINISHED: True, MERGED: plan.merges, COUNTS: counts})
-        if plan.merges and plan.target is not None:
-            remove_parts(plan.target)
-
-    def _find_it_done(self) -> None:
-        """Take the counts of a job whose parts were put together, and remove those that a kill has left."""
-        assert self._job is not None
-        counts = msgspec.convert(self._job.value(COUNTS, []), list[words.Counts], strict=False)
-        self._reports = dict(enumerate(words.Report(counts=one, lines=self._feed.lines) for one in counts))
-        if self._plan.target is not None:
-            remove_parts(self._plan.target)
+        self._whole.commit()
 
     # --- deaths ---
 
@@ -476,9 +437,6 @@ class Fleet:
         """Start nothing more; what is under way is finished. Safe in a signal handler."""
         self._is_stopping = True
 
-    def _end(self) -> None:
-        self._ended_at = time.monotonic()
-
     @property
     def cpu_seconds(self) -> float:
         """CPU time of the workers, user and system, as they said last; without those that were replaced."""
@@ -486,20 +444,4 @@ class Fleet:
 
     def statistics(self) -> Statistics:
         """Return the books of all workers at this instant; may be called from another thread."""
-        reports = list(self._reports.values())
-        sums: dict[str, Any] = {}
-        for name in words.Counts.__struct_fields__:
-            values = [getattr(report.counts, name) for report in reports]
-            is_table = name in ("failed", "statuses", "left_out")
-            sums[name] = MappingProxyType(dict(sum(map(Counter, values), Counter()))) if is_table else sum(values)
-        lines = self._feed.lines - sum(report.lines for report in reports)
-        mail = sum(report.sent - report.received for report in reports)
-        sums["offered"] += max(0, lines) + max(0, mail)  # what is on its way to shards
-        until = self._ended_at or time.monotonic()
-        return Statistics(
-            **sums,
-            not_reached=sums["offered"] - sums["duplicates"] - sum(sums["left_out"].values()) - sums["done"],
-            seconds=self._seconds_before + (until - self._started_at if self._started_at is not None else 0.0),
-            stopped=self._is_stopping,
-            input_ended=self._feed.has_ended,
-        )
+        return self._whole.statistics(list(self._reports.values()), stopped=self._is_stopping)
