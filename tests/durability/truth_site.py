@@ -49,7 +49,7 @@ class Web:
         """Return what `http://HOST/PATH` is answered with; `host` is `127.0.0.N:PORT`."""
         if path == "/robots.txt":
             return Answer(404, b"all may be read\n")
-        draw = random.Random(f"{self.seed} {host} {path}")
+        draw = random.Random(f"{self.seed} {host.partition(':')[0]} {path}")  # the same at every port
         chance, late = draw.random(), draw.uniform(*LATE_SECONDS) if draw.random() < 0.1 else 0.0
         body = f"{host}{path} {draw.random()}\n".encode() * draw.randrange(1, 50)
         body += b"".join(b'<a href="%s">on</a>\n' % url.encode() for url in self.links(host, path))
