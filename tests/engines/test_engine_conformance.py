@@ -6,6 +6,7 @@ import asyncio
 import collections
 import contextlib
 import gc
+import importlib
 import os
 import signal
 import socket
@@ -17,11 +18,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import cormorant
 import engine_jobs
 from cormorant import Kind, engines, testing
+from cormorant.engines import children
 from cormorant.errors import UsageError
 from engine_names import CONCURRENT, ENGINES, PROCESSES, open_descriptors
 from rude import Rude
@@ -314,18 +317,83 @@ def worker_pids() -> list[int]:
 def test_killing_idle_workers_hangs_nothing(engine: str) -> None:
     """An idle Pool worker holds the task queue's lock; killed, it takes the lock along."""
     results = cormorant.map(engine_jobs.sleep_seconds, [0.0] * 3 + [0.2] * 12, engine=engine, concurrency=3, timeout=20)
-    got = [next(results)]
+    got, killed = [next(results)], set[int]()
     for round_ in range(3):
-        there = worker_pids()
-        assert there, "nobody to kill was found"
-        for pid in there:
+        for pid in worker_pids():  # none, where the last round was answered before others were there
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
         got.extend(next(results) for _ in range(2 + round_ % 2))
     got.extend(results)
+    assert len(killed) >= 3
     assert len(got) == 15
     assert {result.kind for result in got} <= {None, Kind.WORKER_LOST}
     assert {result.index for result in got} == set(range(15))
+
+
+SLOW_TO_IMPORT = """
+import multiprocessing, time
+
+if multiprocessing.parent_process():
+    time.sleep(60)
+
+def function(item):
+    pass
+"""
+
+
+@every_process_engine
+def test_worker_processes_that_never_begin_are_ended(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their module does something for ever as it is imported."""
+    (tmp_path / f"slow_to_import_{engine}.py").write_text(SLOW_TO_IMPORT)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(children, "BEGIN_SECONDS", 1.0)
+    function = importlib.import_module(f"slow_to_import_{engine}").function
+    results = list(cormorant.map(function, [1, 2, 3], engine=engine, concurrency=2, timeout=20))
+    assert [result.kind for result in results] == [Kind.TIMEOUT] * 3
+    wait_until(lambda: worker_pids() == [])
+
+
+def test_a_pool_that_lost_workers_may_be_left_to_the_garbage_collector() -> None:
+    """Pool's own end waits for the lock that a killed idle worker took along."""
+    results = cormorant.map(engine_jobs.sleep_seconds, [0.0] * 9, engine="pool", concurrency=3, timeout=20)
+    next(results)
+    wait_until(lambda: len(worker_pids()) == 3)
+    time.sleep(0.3)  # nobody hands on more: all are idle
+    for pid in worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    cycle: list[object] = [results]
+    cycle.append(cycle)
+    del results, cycle
+    gc.collect()
+    wait_until(lambda: worker_pids() == [])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # a Pool's thread finds no server
+@every_process_engine
+def test_killing_the_server_of_processes_hangs_nothing(engine: str) -> None:
+    """multiprocessing takes its workers for dead then, which they are not: under a Pool they go on."""
+    results = cormorant.map(engine_jobs.sleep_seconds, [0.0, 0.02] * 200, engine=engine, concurrency=8, timeout=20)
+    got, killed = [], set[int]()
+    for result in results:
+        got.append(result)
+        if len(got) % 60 == 1:
+            killed |= killed_servers()
+    assert len(killed) >= 2
+    assert sorted(result.index for result in got) == list(range(400))
+    assert {result.kind for result in got} <= ({None} if engine == "pool" else {None, Kind.WORKER_LOST})
+    wait_until(lambda: worker_pids() == [])
+
+
+def killed_servers() -> set[int]:
+    """Kill the process of multiprocessing that starts the others, if there is one."""
+    living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    servers = [child for child in living if any("forkserver" in word for word in child.cmdline())]
+    for server in servers:
+        server.kill()
+    return {server.pid for server in servers}
 
 
 @every_process_engine

@@ -8,6 +8,7 @@ that cannot be pickled costs its own job only, instead of breaking the executor'
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, MutableSequence, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import Any, TypeVar
 
 from cormorant.engines import Setup, job
@@ -37,6 +39,8 @@ STILLBORN = (
 
 STARTS = 5  # how often a start is tried when the server that starts processes dies meanwhile
 START_AGAIN_SECONDS = 0.05  # until it is known to be dead
+BEGIN_SECONDS = 60.0  # how long a new process may take to be there
+SECONDS_TO_GO = 2.0  # for one that was killed, where nobody tells that it is gone
 
 Started = TypeVar("Started")
 Marks = MutableSequence[int]  # one for each slot, and a last one that says that a child was ready
@@ -57,24 +61,59 @@ def context(preloaded: Sequence[str] = PRELOADED) -> BaseContext:
 def started(start: Callable[[], Started]) -> Started:
     """Call what starts processes, and again where their server was killed meanwhile: the next start has a new one.
 
+    What they share with us has to be made anew by `start`: a server killed just then may have started a child that
+    nobody knows, and that holds the locks of its queues. Such a child leaves once nothing refers to the failed start.
     They begin with SIGINT blocked, so that a Ctrl-C cannot end them before they are ready for it (`begin`). Raises
-    EngineLost when that is of no use.
+    EngineLost when trying is of no use.
     """
     resource_tracker.ensure_running()  # the first time it unblocks SIGINT again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
-        for _ in range(STARTS):
-            try:
+        for _ in range(STARTS - 1):
+            with contextlib.suppress(EOFError, ConnectionError):
                 return start()
-            except (EOFError, ConnectionError) as error:
-                trouble = error
-                time.sleep(START_AGAIN_SECONDS)
+            time.sleep(START_AGAIN_SECONDS)
+        return start()
+    except (EOFError, ConnectionError) as error:
+        raise EngineLost(
+            "worker processes cannot be started: their server (multiprocessing's) was killed "
+            "as it started one; run it again, or use engine 'thread' or 'greenlet'"
+        ) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    raise EngineLost(
-        "worker processes cannot be started: their server (multiprocessing's) was killed "
-        "as it started one; run it again, or use engine 'thread' or 'greenlet'"
-    ) from trouble
+
+
+def is_there(process: int) -> bool:
+    """Whether a process lives; one that is dead and that nobody has asked for does not.
+
+    multiprocessing takes all that a server has started for dead once the server is; this knows who lives on.
+    """
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return status(process)[:1] != ["Z"]
+
+
+def status(process: int) -> list[str]:
+    """Return the words of proc(5) `stat` behind the name: state, parent, and so on. None where there is no /proc."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def kill(process: int) -> None:
+    """End a process at once, if it is there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+
+
+def wait_until_gone(process: int) -> None:
+    """Wait for a process that was killed and that nobody may tell of."""
+    until = time.monotonic() + SECONDS_TO_GO
+    while is_there(process) and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def pickled_work(setup: Setup, engine: str) -> bytes:

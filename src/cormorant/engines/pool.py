@@ -12,9 +12,7 @@ a task, a working one the other while it sends its result. Marks in shared memor
 from __future__ import annotations
 
 import functools
-import os
 import queue
-import signal
 import time
 from multiprocessing.pool import TERMINATE, Pool
 from typing import Any
@@ -36,6 +34,7 @@ class _Task:
     def __init__(self, ticket: int, argument: bytes, seconds: float) -> None:
         self.ticket, self.argument, self.seconds = ticket, argument, seconds
         self.slot = -1
+        self.handed_over_at = time.monotonic()
         self.ends_at: float | None = None
         self.is_late = False
         self.sending_since: float | None = None
@@ -46,7 +45,18 @@ class _Pool(Pool):
 
     def __init__(self, width: int, told: bytes, marks: children.Marks, context: Any) -> None:
         self.started: list[Any] = []
-        super().__init__(width, children.begin, (told, marks), context=context)
+        try:
+            super().__init__(width, children.begin, (told, marks), context=context)
+        except BaseException:
+            for pid in self.pids():
+                children.kill(pid)
+            raise
+        end: Any = self._terminate  # type: ignore[attr-defined]
+        end.cancel()  # it would run when this is garbage, and hang on a lock of the dead: see `destroy`
+
+    def pids(self) -> list[int]:
+        """Return what is known of the processes that were started and are not known to be dead."""
+        return [process.pid for process in list(self.started) if process.pid]
 
     def Process(self, context: Any, *arguments: Any, **words: Any) -> Any:  # type: ignore[override]
         """Make a process: what a Pool calls for each, from its own thread too."""
@@ -62,16 +72,16 @@ class _Generation:
         self.pool: Any = children.started(lambda: _Pool(width, told, self.marks, context))
         self.free_slots = list(range(width))
         self.tasks: dict[int, _Task] = {}
-        self._missing: set[Any] = set()
 
     def deaths(self) -> list[int]:
-        """Return the workers that have died, each once: those that a Pool has started and does not list any more.
+        """Return the workers that have died, each once.
 
-        One that is just being started is not listed yet, so it has to be missing twice.
+        The Pool strikes them off its list, but others, too: those that are just being started, and all that it had when
+        the server of processes was killed. These live on, as long as nobody drops what we keep of them.
         """
-        listed = set(self.pool._pool)  # no public way to see a Pool's workers
-        missing = {process for process in list(self.pool.started) if process.pid} - listed
-        dead, self._missing = missing & self._missing, missing
+        listed = [] if self.is_deserted else list(self.pool._pool)  # no public way to see a Pool's workers
+        missing = [process for process in list(self.pool.started) if process.pid and process not in listed]
+        dead = [process for process in missing if not children.is_there(process.pid)]
         for process in dead:
             self.pool.started.remove(process)
         return [process.pid for process in dead]
@@ -99,11 +109,12 @@ class _Generation:
         pool._worker_handler._state = pool._state = TERMINATE
         pool._change_notifier.put(None)
         pool._worker_handler.join()
-        for process in pool._pool:
-            process.kill()
+        for pid in pool.pids():
+            children.kill(pid)
         for process in pool._pool:
             process.join()
-        pool._terminate.cancel()
+        for pid in pool.pids():
+            children.wait_until_gone(pid)
         for lock in (pool._inqueue._rlock, pool._outqueue._wlock):
             lock.acquire(True, LOCK_SECONDS)  # in vain if the dead had it: then it is released for them
             lock.release()
@@ -164,6 +175,7 @@ class PoolEngine:
             if time.monotonic() >= self._look_at:
                 self._look_at = time.monotonic() + LOOK_EVERY_SECONDS
                 self._kill_late()
+                ended += self._end_unbegun()
                 ended += self._look_for_deaths()
             if ended or (give_up_at is not None and time.monotonic() >= give_up_at):
                 return ended
@@ -207,7 +219,21 @@ class PoolEngine:
                 task.ends_at = now + task.seconds
             elif task.ends_at <= now:
                 task.is_late = True
-                _kill(pid)
+                children.kill(pid)
+
+    def _end_unbegun(self) -> list[Done]:
+        """End the jobs that nobody has taken up for long, and give up their Pool: its workers hang as they begin."""
+        ended = []
+        begun_by = time.monotonic() - children.BEGIN_SECONDS
+        for ticket, owner in list(self._owner.items()):
+            task = owner.tasks[ticket]
+            if owner.mark(task) == children.WAITING and task.handed_over_at < begun_by:
+                owner.marks[task.slot] = children.WITHDRAWN
+                self._forget(ticket)
+                ended.append(Done(ticket=ticket, fault=job.late()))
+                if owner is self._current:
+                    self._give_up(owner)
+        return ended
 
     def _look_for_deaths(self) -> list[Done]:
         ended: list[Done] = []
@@ -258,13 +284,6 @@ class PoolEngine:
         for pool in (*self._given_up, self._current):
             pool.destroy()
         self._given_up.clear()
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def open_engine(setup: Setup) -> PoolEngine:

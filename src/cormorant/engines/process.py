@@ -11,7 +11,6 @@ from __future__ import annotations
 import heapq
 import os
 import queue
-import signal
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -22,7 +21,6 @@ from cormorant.errors import EngineLost
 from cormorant.messages import Done
 
 BEGINNINGS = 3  # how often a job is handed to a new lane when the process died before it took the job up
-BEGIN_SECONDS = 60.0  # how long a new process may take to be there
 
 
 class _Lane:
@@ -43,13 +41,10 @@ class _Lane:
         self.is_late = False
 
     def kill(self) -> None:
-        """End the worker process at once; one that is only just starting will find its job withdrawn."""
+        """End the worker process at once, also one that has not begun."""
         self.marks[0] = children.WITHDRAWN
-        if self.pid is not None or (self.identified.done() and not self.identified.exception()):
-            try:
-                os.kill(self.identified.result(), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        for pid in list(self.executor._processes or ()):  # the public `kill_workers` is there from Python 3.14 on
+            children.kill(pid)
 
 
 class ProcessEngine:
@@ -82,7 +77,7 @@ class ProcessEngine:
         lane.ticket, lane.argument, lane.seconds, lane.beginnings = ticket, argument, seconds, beginnings
         lane.marks[0] = children.WAITING
         self._busy[ticket] = lane
-        self._set_deadline(lane, seconds if lane.pid is not None else BEGIN_SECONDS)
+        self._set_deadline(lane, seconds if lane.pid is not None else children.BEGIN_SECONDS)
         try:
             future = lane.executor.submit(children.run, 0, ticket, argument, seconds)
         except BrokenProcessPool as error:  # it died while it was idle

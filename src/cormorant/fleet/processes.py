@@ -21,7 +21,6 @@ from cormorant.interfaces import Member
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a terminal, or a service's stop, tells the whole group
 CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE))
 SECONDS_TO_COME = 0.5  # for what a dead worker has sent
-SECONDS_TO_GO = 2.0  # for one that was killed, where nobody tells that it is gone
 UNKNOWN = 255  # what multiprocessing makes of an exit code that nobody can tell, for the server of processes is gone
 MOST_AT_ONCE = 64  # messages taken of one worker before the others have their turn
 
@@ -38,15 +37,24 @@ class Processes:
 
     def start(self, number: int, told: bytes, marks: Path) -> Process:
         """Start a worker. Raises EngineLost when none can be started."""
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(  # type: ignore[attr-defined]
-            target=_inside, args=(theirs, told, marks), name=f"cormorant-worker-{number}"
-        )
-        children.started(process.start)
-        theirs.close()
-        member = Process(number, process, ours, marks, self._news)
+        process, connection = children.started(lambda: self._started_once(number, told, marks))
+        member = Process(number, process, connection, marks, self._news)
         self._started.append(member)
         return member
+
+    def _started_once(self, number: int, told: bytes, marks: Path) -> tuple[Any, Connection]:
+        """Start a process and return it with our end of its pipe, which one that nobody knows must not read."""
+        ours, theirs = self._context.Pipe()
+        with theirs:
+            process = self._context.Process(  # type: ignore[attr-defined]
+                target=_inside, args=(theirs, told, marks), name=f"cormorant-worker-{number}"
+            )
+            try:
+                process.start()
+            except BaseException:
+                ours.close()
+                raise
+        return process, ours
 
     def wait(self, members: Sequence[Member], seconds: float) -> None:
         """Wait until a worker has said something or died, at most so long."""
@@ -130,7 +138,7 @@ class Process:
 
     def _is_silent(self) -> bool:
         """Tell whether it is dead though its pipe is open: a child that it left holds the end, and will say nothing."""
-        if self._process.exitcode is None or (self._is_untold and _is_there(self._pid)):
+        if self._process.exitcode is None or (self._is_untold and children.is_there(self._pid)):
             return False
         now = time.monotonic()
         self._dead_since = self._dead_since or now
@@ -145,13 +153,13 @@ class Process:
     @property
     def _is_untold(self) -> bool:
         """Whether its exit code says nothing: who would have told it was killed. It may live on."""
-        return self._process.exitcode == UNKNOWN and self._server is not None and not _is_there(self._server)
+        return self._process.exitcode == UNKNOWN and self._server is not None and not children.is_there(self._server)
 
     def kill(self) -> None:
         """End it at once. Safe to call twice."""
         with contextlib.suppress(ValueError, OSError):
             if self._is_untold:
-                os.kill(self._pid, signal.SIGKILL)
+                children.kill(self._pid)
             else:
                 self._process.kill()
 
@@ -159,9 +167,8 @@ class Process:
         """Wait until it is gone, and forget it."""
         self._to_go.put(None)
         self._process.join()
-        until = time.monotonic() + SECONDS_TO_GO
-        while self._is_untold and _is_there(self._pid) and time.monotonic() < until:
-            time.sleep(0.01)
+        if self._is_untold:
+            children.wait_until_gone(self._pid)
         self._process.close()
         self._connection.close()
 
@@ -169,26 +176,9 @@ class Process:
         return f"<Process {self.number} {self._process!r}>"
 
 
-def _is_there(process: int) -> bool:
-    """Whether a process lives; one that is dead and that nobody has asked for does not."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return _status(process)[:1] != ["Z"]
-
-
 def _parent_of(process: int) -> int | None:
     """Return who has started a process, where the kernel tells (Linux, where a server starts workers)."""
-    return int(status[1]) if (status := _status(process)) else None
-
-
-def _status(process: int) -> list[str]:
-    """Return the words of proc(5) `stat` behind the name: state, parent, and so on."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
+    return int(status[1]) if (status := children.status(process)) else None
 
 
 # --- in the worker ---
