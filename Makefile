@@ -11,8 +11,8 @@ demo: $(VENV)/.demo
 	$(BIN)/cormorant demo
 
 # What measures runs by itself; all others side by side.
-ALONE := tests/lab tests/test_auto.py tests/cli/test_cli_compare.py tests/crawl/test_politeness_on_the_wire.py \
-	tests/fleet/test_ray.py
+ALONE := $(addprefix tests/lab/test_,claims.py compare.py trace.py) tests/test_auto.py tests/cli/test_cli_compare.py \
+	tests/crawl/test_politeness_on_the_wire.py tests/fleet/test_fleet_politeness.py tests/fleet/test_ray.py
 
 test: $(VENV)/.dev
 ifdef TESTS

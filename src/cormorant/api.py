@@ -58,7 +58,7 @@ def fetch(
     goes on, and each URL is in `output` once (without one, what was handed over just before a kill comes again).
     `workers` processes share the list, each with the engine, and hosts of its own; what they write goes to `shards`
     parts beside `output` (`merge` puts them together at the end), and `cormorant.read` reads them all. `split` is what
-    stays with one worker: domain (the usual), host, or url. `cluster` is the address of Ray, or local.
+    stays with one worker: domain (the usual), host, address, or url. `cluster` is the address of Ray, or local.
     As with every program that starts processes, the script's main part needs its `if __name__ == "__main__":`.
     Raises UsageError for a wrong option, MissingPackage for an engine that is not installed.
     """

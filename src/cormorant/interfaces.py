@@ -325,6 +325,10 @@ class Neighbours(Protocol):
         """Return whether the host of `url` is this share's own."""
         ...
 
+    def owns_address(self, address: str) -> bool:
+        """Return whether hosts at `address` are this share's own, where that decides."""
+        ...
+
     def hand_over(self, item: HandedOver) -> None:
         """Have an item travel to the share that owns its host, with the commit that keeps what led to it."""
         ...

@@ -338,7 +338,14 @@ class HopOver(msgspec.Struct, frozen=True, gc=False, tag="hop", array_like=True)
     page: Page
 
 
-HandedOver: TypeAlias = LinkOver | SitemapOver | HopOver
+class HostOver(msgspec.Struct, frozen=True, gc=False, tag="host", array_like=True):
+    """A request whose host was found at the `address` of another share, which makes it."""
+
+    request: Request
+    address: str
+
+
+HandedOver: TypeAlias = LinkOver | SitemapOver | HopOver | HostOver
 
 
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -13,6 +13,7 @@ import ada_url
 from cormorant.errors import BadURL
 
 MAX_URL_CHARACTERS = 8192
+LOOPBACK = "127.0.0.1"  # where libcurl finds every name below localhost (RFC 6761 6.3)
 PREFIXES = ("http://", "https://")
 
 # Query parameters that say how a visitor came, and not what he sees: those that Brave takes out on every site
@@ -107,6 +108,14 @@ def name_in(host: str) -> str | None:
     """Return the name to look up for a clean URL's host: None for an address and for localhost, which libcurl knows."""
     last = host.rpartition(".")[2]
     return None if host[0] == "[" or last.isdigit() or last == "localhost" else host
+
+
+def address_in(origin: str) -> str | None:
+    """Return the address that the host of an origin spells or stands for; None: it has to be looked up."""
+    host = host_and_port(origin)[0]
+    if name_in(host) is not None:
+        return None
+    return LOOPBACK if host.rpartition(".")[2] == "localhost" else host.strip("[]")
 
 
 def split_credentials(url: str) -> tuple[str, tuple[str, str] | None]:

@@ -6,19 +6,17 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import fleet_jobs
 import pytest
 from fleet_watch import End, Truth, ends, folders_in, reached, wait_until, workers
-from server_books import CLOCK_SECONDS, by_host
 
 import cormorant
 from cormorant.errors import EngineLost, UsageError
 from cormorant.messages import Outcome
-from rude import Hit, Rude
+from rude import Rude
 from rude.crawling import ROBOTS
 
 pytestmark = [pytest.mark.usefixtures("tidy"), pytest.mark.timeout(120)]
@@ -218,65 +216,7 @@ def test_a_function_that_is_nowhere_to_be_imported_ends_the_run_soon(tmp_path: P
     assert not workers()
 
 
-# --- politeness ---
-
-DELAY = 0.1
-WIDTH = 2
-
-
-def gaps(hits: Iterable[Hit]) -> list[float]:
-    return [(later.t_ns - earlier.t_ns) / 1e9 for earlier, later in itertools.pairwise(hits)]
-
-
-def test_four_workers_are_polite_to_every_host(rude: Rude) -> None:
-    """How late the server notes a request is not known here, so gaps are summed over: k requests take k - 1 gaps."""
-    hosts = {ROBOTS["delay"]: 0.2} | {f"127.0.42.{number}": DELAY for number in range(1, 9)}
-    urls = [rude.url(f"/ok/{number}", host) for number in range(6) for host in hosts]
-    rude.clear_log()
-    words: dict[str, Any] = {"workers": 4, "delay": DELAY, "per_host": 1, "robots": True}
-    assert all(one.ok for one in cormorant.fetch(urls, **words))
-    books = by_host(rude.log())
-    assert {host: len(hits) for host, hits in books.items()} == dict.fromkeys(hosts, 7)
-    for host, hits in books.items():
-        found = gaps(hits[1:])  # between robots.txt and the first page Crawl-delay is not known yet
-        assert sum(found) >= len(found) * hosts[host] - 10 * CLOCK_SECONDS, (host, found)
-        assert min(found) >= hosts[host] - 10 * CLOCK_SECONDS, (host, found)
-    assert rude.peak() == 1
-
-
-def test_a_host_is_asked_by_one_worker_alone_and_as_wide_as_it_may_be(rude: Rude) -> None:
-    hosts = [f"127.0.42.{number}" for number in range(1, 7)]
-    urls = [rude.url(f"/slow/0.1?{number}", host) for number in range(6) for host in hosts]
-    rude.clear_log()
-    pages = list(cormorant.fetch(urls, workers=4, per_host=WIDTH, parse=fleet_jobs.process_of))
-    asked_by = {(page.url.split("/")[2], page.data) for page in pages}
-    assert len(asked_by) == len(hosts)
-    assert len({process for _, process in asked_by}) > 1
-    assert {rude.peak(host.removeprefix("http://").rstrip("/")) for host in {rude.url("", one) for one in hosts}} == {2}
-
-
-def test_split_by_url_divides_what_a_host_gets(rude: Rude) -> None:
-    """Each shard keeps the host's gap times the number of shards; starts of two shards may fall together."""
-    host, shards = "127.0.42.9", 2
-    urls = [rude.url(f"/ok/{number}", host) for number in range(10)]
-    rude.clear_log()
-    words: dict[str, Any] = {"workers": shards, "split": "url", "delay": DELAY, "per_host": 4}
-    pages = list(cormorant.fetch(urls, parse=fleet_jobs.process_of, **words))
-    asker = {page.url.partition(host)[2].partition("/")[2]: page.data for page in pages}
-    by_asker: dict[int, list[Hit]] = {}
-    for hit in rude.log():
-        by_asker.setdefault(asker[hit.path[1:]], []).append(hit)
-    assert len(by_asker) == shards
-    for hits in by_asker.values():
-        assert min(gaps(hits)) >= DELAY * shards - 10 * CLOCK_SECONDS
-
-
-def test_split_by_url_never_asks_wider_than_one_worker(rude: Rude) -> None:
-    host = "127.0.42.10"
-    urls = [rude.url(f"/slow/0.1?{number}", host) for number in range(24)]
-    rude.clear_log()
-    assert all(one.ok for one in cormorant.fetch(urls, workers=2, split="url", per_host=4))
-    assert 2 < rude.peak() <= 4
+# --- what cannot be kept ---
 
 
 def test_a_budget_too_small_to_divide_is_refused_with_the_fix() -> None:
@@ -290,8 +230,9 @@ def test_a_budget_too_small_to_divide_is_refused_with_the_fix() -> None:
         ({"workers": 0}, "give 1 to"),
         ({"shards": 3}, "give workers"),
         ({"workers": 2, "shards": 0}, "give 1 to"),
-        ({"workers": 2, "split": "path"}, "domain, host, url"),
-        ({"workers": 2, "polite_by": "address"}, "leave workers out"),
+        ({"workers": 2, "split": "path"}, "domain, host, address, url"),
+        ({"workers": 2, "polite_by": "address"}, "use split address"),
+        ({"workers": 2, "split": "address"}, "give polite_by='address', too"),
         ({"workers": 2, "polite_by": "domain", "split": "host"}, "use split domain"),
         ({"workers": 2, "merge": True}, "name one, such as"),
         ({"workers": 2, "merge": True, "output": "pages/"}, "name one, such as"),

@@ -13,10 +13,11 @@ from test_scheduler_crawl import policies
 
 from cormorant.fleet.mail import batch
 from cormorant.fleet.shards import Split
+from cormorant.fleet.share import destination
 from cormorant.frontier.job_store import Store
 from cormorant.frontier.journal import Journal
 from cormorant.interfaces import Committed, Part
-from cormorant.messages import HandedOver, Harvest, HopOver, Lead, LineOver, LinkOver, Outcome, Purpose, Request
+from cormorant.messages import HandedOver, Harvest, Lead, LineOver, Outcome, Purpose, Request
 from cormorant.policies.following import Following
 from cormorant.policies.scope import Scope
 from cormorant.scheduler.discovery import Discovery
@@ -34,6 +35,7 @@ class Share:
         self.number, self._world, self._folder = number, world, folder
         self.mail: list[HandedOver] = []
         self.ends: list[Outcome] = []
+        self._asked: list[Request] = []
         self._open(lines, {}, is_first=True)
 
     def _open(self, lines: Iterable[Line], counters: dict[str, Any], is_first: bool = False) -> None:
@@ -44,13 +46,17 @@ class Share:
             following = Following(sitemaps=self._world.reads_sitemaps)
             discovery = Discovery(self._world.scope, following, self.journal, (), 30.0, self)
         draw = random.Random(1).random
-        rules = policies(jitter=0.0)
+        by = self._world.split.by if self._world.split.by == "address" else "host"
+        rules = policies(jitter=0.0, by=by)
         self.plan = FetchScheduler(iter(lines), self.journal, rules, discovery, draw, self)
         self.plan.go_on(self.journal, counters, 0.0, 0.0, is_first)
         self.web = Web(self.plan, self._world.answer)
 
     def owns(self, url: str) -> bool:
         return self._world.split.of(url) == self.number
+
+    def owns_address(self, address: str) -> bool:
+        return self._world.split.of_address(address) == self.number
 
     def hand_over(self, item: HandedOver) -> None:
         self.mail.append(item)
@@ -70,9 +76,15 @@ class Share:
         mail, self.mail = self.mail, []
         return mail
 
+    @property
+    def asked(self) -> list[Request]:
+        """What was asked of hosts, in all its lives."""
+        return [*self._asked, *(request for *_, request in self.web.books)]
+
     def die(self) -> None:
         """Lose what is not committed, and begin again; all lines were read."""
         counters = self.plan.counters()
+        self._asked = self.asked
         self.close()
         self.mail = []
         self._open([], counters)
@@ -85,10 +97,17 @@ class World:
     """A list or a crawl cut into shards, over a site. `scope` None: a list."""
 
     def __init__(
-        self, folder: Path, texts: list[str], answer: Any, shards: int, scope: Scope | None, sitemaps: bool = False
+        self,
+        folder: Path,
+        texts: list[str],
+        answer: Any,
+        shards: int,
+        scope: Scope | None,
+        sitemaps: bool = False,
+        split: str = "domain",
     ) -> None:
         self.answer, self.scope, self.reads_sitemaps = answer, scope, sitemaps
-        self.split = Split("domain", shards)
+        self.split = Split(split, shards)
         lines: list[list[Line]] = [[] for _ in range(shards)]
         for number, text in enumerate(texts, 1):
             lines[self.split.of_line(text)].append((text, number))
@@ -100,8 +119,7 @@ class World:
     def deliver(self, mail: list[HandedOver]) -> None:
         """Bring mail to its shards, over the wire."""
         for item in mail:
-            url = item.request.target if isinstance(item, HopOver) else _url(item)
-            dest = self.split.of(url)
+            dest = destination(item, self.split)
             for arrived in batch(0, dest, 0, [item]):
                 assert not isinstance(arrived, LineOver)
                 self.shares[dest].plan.take_in(arrived)
@@ -132,10 +150,6 @@ class World:
         for share in self.shares:
             assert not share.journal.left, "something is open in a journal at the end"
             share.close()
-
-
-def _url(item: Any) -> str:
-    return item.lead.url if isinstance(item, LinkOver) else item.url
 
 
 def seen(outcomes: Iterable[Outcome]) -> Counter[Any]:

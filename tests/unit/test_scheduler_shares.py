@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import random
 import tempfile
+import zlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated import leading, page
+from simulated import broken, leading, page
 from simulated_shares import Share, Site, World, hops, seen
 
+from cormorant import urls
 from cormorant.fleet.shards import Split
-from cormorant.messages import HopOver, Kind, Request
+from cormorant.messages import HopOver, Kind, Purpose, Request
 from cormorant.policies.scope import Scope
 
 FATES = st.lists(st.sampled_from(("", "", "killed", "not synced")), max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1 << 32),
     shards=st.integers(2, 4),
@@ -35,7 +39,7 @@ def test_a_crawl_in_shares_is_the_crawl_of_one(
     assert_all_find_the_same(Site(random.Random(seed), hosts=5, size=14), shards, Scope(reach=reach), sitemaps, fates)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1 << 32), shards=st.integers(2, 4), depth=st.integers(1, 4), fates=FATES)
 def test_a_crawl_in_shares_goes_as_far_as_the_crawl_of_one(
     seed: int, shards: int, depth: int, fates: list[str]
@@ -87,6 +91,77 @@ def test_a_list_in_shares_is_the_list_of_one(seed: int, shards: int, fates: list
             world.close()
     assert found[0] == found[1]
     assert sum(found[0].values()) == len(texts)
+
+
+# --- by address ---
+
+ADDRESSES = 3
+LITERALS = [
+    "http://10.0.0.1/",
+    "http://10.0.0.9:81/",
+    "http://[2001:db8::1]/",
+    "http://localhost/",
+    "http://x.localhost/",
+]
+
+
+def address_of(url: str) -> str | None:
+    """Return where a name lies; some have no address. One address is spelled in a URL, too."""
+    number = zlib.crc32(urls.origin(url).encode()) % (ADDRESSES + 1)
+    return urls.address_in(urls.origin(url)) or (f"10.0.0.{number}" if number < ADDRESSES else None)
+
+
+def resolving(answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
+    """Answer as a site whose names are looked up."""
+
+    def looked_up(request: Request) -> Any:
+        if request.purpose is not Purpose.ADDRESS:
+            return answer(request)
+        address = address_of(request.target)
+        if address is None:
+            return broken(request, Kind.DNS, "no such name")
+        return msgspec.structs.replace(page(request), ip=address)
+
+    return looked_up
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1 << 32), shards=st.integers(2, 4), fates=FATES)
+def test_a_list_in_shares_by_address_is_the_list_of_one(seed: int, shards: int, fates: list[str]) -> None:
+    site = Site(random.Random(seed), hosts=5, size=14)
+    texts = [*site.moved, *site.links, *LITERALS, "http://"]
+    found = []
+    for number, deaths in ((1, []), (shards, []), (shards, fates)):
+        with tempfile.TemporaryDirectory() as folder:
+            world = World(Path(folder), texts, resolving(site.answer), number, None, split="address")
+            found.append((seen(world.run(deaths)), world.total("redirected"), world.total("offered")))
+            asked = {
+                (address_of(request.target), share.number)
+                for share in world.shares
+                for request in share.asked
+                if request.purpose is Purpose.PAGE and address_of(request.target) is not None
+            }
+            world.close()
+        assert max(Counter(address for address, _ in asked).values()) == 1, "an address was asked by two shares"
+    assert found[0][0] == found[1][0] == found[2][0]
+    assert found[0][1:] == found[1][1:]
+    assert sum(found[0][0].values()) == len(texts)
+
+
+def test_a_host_is_looked_up_once_and_its_pages_are_passed_on(tmp_path: Path) -> None:
+    name = next(url for url in map("http://n{}.example/".format, range(9)) if address_of(url) is not None)
+    texts = [f"{name}{number}" for number in range(20)]
+    for shards in range(2, 9):  # until the address is another shard's than the name
+        (tmp_path / str(shards)).mkdir()
+        world = World(tmp_path / str(shards), texts, resolving(leading), shards, None, split="address")
+        sender, receiver = world.split.of(name), world.split.of_address(str(address_of(name)))
+        assert len(world.run()) == 20
+        world.close()
+        if sender != receiver:
+            assert [request.purpose for request in world.shares[sender].asked] == [Purpose.ADDRESS]
+            assert [request.purpose for request in world.shares[receiver].asked] == [Purpose.PAGE] * 20
+            return
+    raise AssertionError("never apart")
 
 
 # --- guests, one by one ---

@@ -169,8 +169,8 @@ Split = Annotated[
         metavar="BY",
         rich_help_panel=FLEET,
         show_default="domain",
-        help="What stays with one worker: domain, host, or url (for lists of few hosts: each worker then has its part "
-        "of --per-host and --delay).",
+        help="What stays with one worker: domain, host, address (with --polite-by address), or url (for lists of few "
+        "hosts: each worker then has its part of --per-host and --delay).",
     ),
 ]
 ClusterAt = Annotated[

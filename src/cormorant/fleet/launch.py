@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from cormorant.jobs import Job
     from cormorant.opening import Positioned
 
-POLITE = {"domain": ("host", "domain"), "host": ("host",), "url": ("host",)}  # what a split lets `polite_by` be
+# What a split lets `polite_by` be.
+POLITE = {"domain": ("host", "domain"), "host": ("host",), "address": ("address",), "url": ("host",)}
 
 
 def open_fleet(
@@ -79,10 +80,14 @@ def _check(words: Mapping[str, Any], wanted: Wanted, is_crawl: bool) -> None:
     if is_crawl and wanted.split != "domain":
         raise UsageError("a crawl with workers is split by domain: how far it goes is known where its seeds are")
     by = words.get("polite_by", "host")
+    if wanted.split == "address" != by:
+        raise UsageError(
+            "split 'address' keeps together what shares a budget by address: give polite_by='address', too"
+        )
     if by not in POLITE[wanted.split]:
         raise UsageError(
             f"polite_by={by!r} cannot be kept when hosts are split by {wanted.split} among workers: "
-            + ("leave workers out" if by == "address" else "use split domain")
+            + ("leave workers out" if is_crawl and by == "address" else f"use split {by}")
         )
 
 

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from cormorant.messages import HandedOver, HopOver, LineOver, LinkOver, SitemapOver
+from cormorant.messages import HandedOver, HopOver, HostOver, LineOver, LinkOver, SitemapOver
 
 LIST = -1  # the sender of the lines of input
 MOST_ITEMS = 1_000
 
-Item = LineOver | LinkOver | SitemapOver | HopOver
+Item = LineOver | LinkOver | SitemapOver | HopOver | HostOver
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False):

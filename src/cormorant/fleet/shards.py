@@ -14,13 +14,16 @@ from cormorant import urls
 from cormorant.errors import BadURL, UsageError
 from cormorant.policies.domains import registered_domain
 
-SPLITS = ("domain", "host", "url")
+SPLITS = ("domain", "host", "address", "url")
 MOST_SHARDS = 9_999
 SHARDS_A_WORKER = 4  # so that shards can be dealt evenly when a job goes on with other numbers of workers
 
 
 class Split:
-    """Cuts by registered domain, by host, or by URL (then the shards share hosts, and divide their budgets)."""
+    """Cuts by registered domain, by host, by address, or by URL (the shards share hosts, and divide their budgets).
+
+    By address a host is first looked up by the shard of its name, and belongs to the shard of what is found.
+    """
 
     def __init__(self, by: str, shards: int) -> None:
         if by not in SPLITS:
@@ -44,8 +47,15 @@ class Split:
             return self._shard(text)
         return self.of(url)
 
+    def of_address(self, address: str) -> int:
+        """Return the shard of all hosts at an address, where those are kept together."""
+        return self._shard(address)
+
     def _shard_of_origin(self, origin: str) -> int:
-        return self._shard(registered_domain(origin) if self.by == "domain" else urls.host_and_port(origin)[0])
+        if self.by == "domain":
+            return self._shard(registered_domain(origin))
+        address = urls.address_in(origin) if self.by == "address" else None
+        return self._shard(address or urls.host_and_port(origin)[0])
 
     def _shard(self, key: str) -> int:
         digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -17,7 +17,7 @@ from cormorant.frontier.job_state import HEARD, MAILED
 from cormorant.frontier.job_store import Mail
 from cormorant.interfaces import DurableSink, Entry, Frontier, Neighbours
 from cormorant.jobs import SCHEDULER, Job
-from cormorant.messages import HandedOver, HopOver, LineOver, LinkOver, Outcome
+from cormorant.messages import HandedOver, HopOver, HostOver, LineOver, LinkOver, Outcome
 from cormorant.scheduler.fetch import FetchScheduler
 
 if TYPE_CHECKING:
@@ -104,9 +104,13 @@ class Share:
         """Return whether the host of `url` is this shard's own."""
         return self._split.of(url) == self.number
 
+    def owns_address(self, address: str) -> bool:
+        """Return whether hosts at `address` are this shard's own."""
+        return self._split.of_address(address) == self.number
+
     def hand_over(self, item: HandedOver) -> None:
-        """Have an item travel to the shard that owns its host."""
-        self.outbox.put(self._split.of(_url_of(item)), item)
+        """Have an item travel to the shard that owns its host, or the address of that."""
+        self.outbox.put(destination(item, self._split), item)
 
     # --- mail ---
 
@@ -211,7 +215,10 @@ class Share:
                 self.snapshots.remove()
 
 
-def _url_of(item: HandedOver) -> str:
+def destination(item: HandedOver, split: Split) -> int:
+    """Return the shard that an item is for."""
+    if isinstance(item, HostOver):
+        return split.of_address(item.address)
     if isinstance(item, HopOver):
-        return item.request.target
-    return item.lead.url if isinstance(item, LinkOver) else item.url
+        return split.of(item.request.target)
+    return split.of(item.lead.url if isinstance(item, LinkOver) else item.url)

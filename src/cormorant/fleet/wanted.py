@@ -26,7 +26,7 @@ class Wanted:
 
     workers   processes (on a cluster: in all); None: none, all happens here
     shards    how many parts, for ever; None: some for each worker
-    split     what stays together: domain (registered), host, or url (then a host's budget is divided)
+    split     what stays together: domain (registered), host, address, or url (then a host's budget is divided)
     merge     put the parts of the output together when all is done
     cluster   None: processes of this machine; local: Ray started here; an address: Ray that runs there
     """

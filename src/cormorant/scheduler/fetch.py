@@ -9,7 +9,8 @@ that ended comes home through `settle` and is a redirect (goes to the head of it
 page become requests in their turn. Every URL offered ends in exactly one outcome, except duplicates and what a crawl
 left out, which are counted, and what `stop` left unreached. With `Books` (a job) each end is noted as it comes, and
 what is open when the run ends, however it ends, is what the next one goes on with (`go_on`). With `Neighbours` (a share
-of a fleet) what leads to a host of another share ends here without an outcome, and goes on there (`take_in`).
+of a fleet) what leads to a host of another share, or to one found at an address of another, ends here without an
+outcome, and goes on there (`take_in`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from cormorant.messages import (
     Harvest,
     Headers,
     HopOver,
+    HostOver,
     Kind,
     LeftOut,
     Outcome,
@@ -53,6 +55,7 @@ from cormorant.scheduler.intake import Intake
 from cormorant.scheduler.requests import address_request, failure_of, refused, with_validators
 from cormorant.scheduler.robots import Gate
 from cormorant.scheduler.settings import FetchPolicies
+from cormorant.scheduler.territory import Territory
 
 LOOK_AHEAD = 1_000_000  # requests waiting in the frontier at which no more is read: what one busy host may cost
 READ_AT_ONCE = 200  # most lines read in one `next`, so that reading ahead never stalls the pages under way
@@ -94,6 +97,7 @@ class FetchScheduler:
         self._hosts = Hosts(
             policies.politeness, policies.retries, policies.breaker, policies.throttle, draw, known_delay
         )
+        self._territory = Territory(self._hosts, neighbours, policies.politeness.by == "address")
         self._budget = Budget()
         self._later: list[tuple[float, int, Request | str]] = []
         self._under_way: dict[int, tuple[Host, Request]] = {}
@@ -214,6 +218,10 @@ class FetchScheduler:
             express, *rest = host.express
             host.express = tuple(rest)
             return express
+        address = self._territory.address_elsewhere(host)
+        if address is not None:
+            self._pass_on(self._frontier.take(host.name), address)
+            return None
         lost = self._hosts.given_up(host)
         if lost is None and gate is not None and gate.must_ask(host.name, now):
             host.is_held = True
@@ -230,6 +238,12 @@ class FetchScheduler:
             self._settle(request, None)
             return None
         return request
+
+    def _pass_on(self, request: Request, address: str) -> None:
+        """Have a request made by the share that owns the address of its host."""
+        assert self._neighbours is not None
+        self._settle(request, None)
+        self._neighbours.hand_over(HostOver(request, address))
 
     def _headers_for(self, origin: str) -> Headers:
         return self._policies.headers if self._discovery is None else self._discovery.headers_for(origin)
@@ -358,7 +372,7 @@ class FetchScheduler:
         """Make a hop, or have the share make it that owns its host. What is not made before a stop is left open."""
         if self._stopped:
             return
-        if self._neighbours is None or request.purpose is Purpose.ROBOTS or self._neighbours.owns(hop.target):
+        if self._neighbours is None or request.purpose is Purpose.ROBOTS or self._territory.holds(hop.target):
             self.redirected += 1
             self._queue(hop, first=True)
         elif isinstance(page, Page):
@@ -374,6 +388,9 @@ class FetchScheduler:
         """Go on with what another share hands over, where that may be."""
         if isinstance(item, HopOver):
             self._take_in_hop(item.request, item.page)
+        elif isinstance(item, HostOver):
+            self._hosts.told(urls.origin(item.request.target), item.address)
+            self._queue(item.request)
         elif self._discovery is not None:
             self._queue_all(self._discovery.sighted(item))
 

@@ -21,7 +21,6 @@ from cormorant.policies.retries import Retries
 from cormorant.policies.throttle import Pace, Throttle
 
 KNOWN_ADDRESSES = 100_000  # of hosts, where they decide whose budget is whose
-LOOPBACK = "127.0.0.1"  # where libcurl finds every name below localhost (RFC 6761 6.3)
 REMEMBER_SECONDS = 600.0  # how long a group with a past (failures, a throttle, Crawl-delay) is kept without work
 
 
@@ -111,23 +110,23 @@ class Hosts:
         """Return the host, made when it is new."""
         host = self._hosts.get(origin)
         if host is None:
-            address = self._address_of(origin) if self._politeness.by == "address" else None
+            address = self.address_of(origin) if self._politeness.by == "address" else None
             host = self._hosts[origin] = Host(origin, self._group(self._politeness.key(origin, address)))
             host.group.hosts += 1
             if self._known_delay is not None:
                 self.ask_slower(host, self._known_delay(origin), self._went_on_at or 0.0)
         return host
 
-    def _address_of(self, origin: str) -> str | None:
-        """Return the address of a host as far as it is known: looked up before, or its very name."""
-        name = urls.host_and_port(origin)[0]
-        if urls.name_in(name) is not None:
-            return self._addresses.get(origin)
-        return LOOPBACK if name.rpartition(".")[2] == "localhost" else name.strip("[]")
+    def address_of(self, origin: str) -> str | None:
+        """Return the address of a host as far as it is known: its very name, or looked up before.
+
+        It is the origin itself where looking up was in vain.
+        """
+        return urls.address_in(origin) or self._addresses.get(origin)
 
     def must_look_up(self, host: Host) -> bool:
         """Tell whether the host's address, which decides whose budget it shares, has to be looked up."""
-        return self._politeness.by == "address" and self._address_of(host.name) is None
+        return self._politeness.by == "address" and self.address_of(host.name) is None
 
     def _group(self, key: str) -> Group:
         group = self._groups.get(key)
@@ -141,15 +140,23 @@ class Hosts:
 
     def found_at(self, host: Host, address: str) -> None:
         """Have a host share the budget of all at `address`, from now on. It must not be in line or under way."""
-        self._addresses[host.name] = address
-        if len(self._addresses) > KNOWN_ADDRESSES:
-            self._addresses.popitem(last=False)
+        self._remember(host.name, address)
         group = self._group(self._politeness.key(host.name, address))
         group.hosts += 1
         alone, host.group = host.group, group
         alone.hosts -= 1
         if not alone.hosts and not alone.active:
             self._groups.pop(alone.key, None)
+
+    def told(self, origin: str, address: str) -> None:
+        """Hear where others have found a host; one that has work here knows better, or is about to."""
+        if origin not in self._hosts:
+            self._remember(origin, address)
+
+    def _remember(self, origin: str, address: str) -> None:
+        self._addresses[origin] = address
+        if len(self._addresses) > KNOWN_ADDRESSES:
+            self._addresses.popitem(last=False)
 
     def line_up(self, host: Host) -> None:
         """Put a host that has something to send in the line of its group."""

@@ -1,0 +1,35 @@
+"""Which hosts are one share's own to ask, where a fleet has several. Pure."""
+
+from __future__ import annotations
+
+from cormorant import urls
+from cormorant.interfaces import Neighbours
+from cormorant.scheduler.hosts import Host, Hosts
+
+
+class Territory:
+    """The hosts of one share: those whose names it owns, and `by_address` all that were found at addresses it owns.
+
+    Without `neighbours` that is every host.
+    """
+
+    def __init__(self, hosts: Hosts, neighbours: Neighbours | None, by_address: bool) -> None:
+        self._hosts, self._neighbours, self._by_address = hosts, neighbours, by_address
+
+    def holds(self, url: str) -> bool:
+        """Tell whether the host of `url` is ours by its name, or by its address where that is known."""
+        if self._neighbours is None or self._neighbours.owns(url):
+            return True
+        address = self._address_of(urls.origin(url))
+        return address is not None and self._neighbours.owns_address(address)
+
+    def address_elsewhere(self, host: Host) -> str | None:
+        """Return the address of a host where all that lies there belongs to another share; None: it is ours to ask."""
+        if self._neighbours is None:
+            return None
+        address = self._address_of(host.name)
+        return None if address is None or self._neighbours.owns_address(address) else address
+
+    def _address_of(self, origin: str) -> str | None:
+        address = self._hosts.address_of(origin) if self._by_address else None
+        return None if address == origin else address  # it was looked up in vain
