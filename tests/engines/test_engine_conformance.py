@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import popen_forkserver
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import cormorant
 import engine_jobs
 from cormorant import Kind, engines, testing
 from cormorant.engines import children
-from cormorant.errors import UsageError
+from cormorant.errors import EngineLost, UsageError
 from engine_names import CONCURRENT, ENGINES, PROCESSES, open_descriptors
 from rude import Rude
 
@@ -343,57 +344,142 @@ def function(item):
 
 
 @every_process_engine
-def test_worker_processes_that_never_begin_are_ended(
+def test_worker_processes_that_never_begin_end_the_run(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their module does something for ever as it is imported."""
     (tmp_path / f"slow_to_import_{engine}.py").write_text(SLOW_TO_IMPORT)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(children, "BEGIN_SECONDS", 1.0)
+    monkeypatch.setattr(children, "BEGIN_SECONDS", 0.5)
     function = importlib.import_module(f"slow_to_import_{engine}").function
-    results = list(cormorant.map(function, [1, 2, 3], engine=engine, concurrency=2, timeout=20))
-    assert [result.kind for result in results] == [Kind.TIMEOUT] * 3
+    with pytest.raises(EngineLost, match="never ends"):
+        list(cormorant.map(function, [1, 2, 3], engine=engine, concurrency=2, timeout=20))
     wait_until(lambda: worker_pids() == [])
 
 
-def test_a_pool_that_lost_workers_may_be_left_to_the_garbage_collector() -> None:
-    """Pool's own end waits for the lock that a killed idle worker took along."""
-    results = cormorant.map(engine_jobs.sleep_seconds, [0.0] * 9, engine="pool", concurrency=3, timeout=20)
-    next(results)
-    wait_until(lambda: len(worker_pids()) == 3)
-    time.sleep(0.3)  # nobody hands on more: all are idle
-    for pid in worker_pids():
-        os.kill(pid, signal.SIGKILL)
-    cycle: list[object] = [results]
-    cycle.append(cycle)
-    del results, cycle
-    gc.collect()
-    wait_until(lambda: worker_pids() == [])
+def test_a_job_that_no_worker_of_a_pool_takes_up_is_handed_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of two stands still, and the other waits for it, or is busy for long."""
+
+    def items() -> Iterator[float]:
+        yield from (0.0, 0.0)
+        time.sleep(0.3)  # both are idle
+        os.kill(worker_pids()[0], signal.SIGSTOP)
+        yield from (3.0, 0.0)
+
+    monkeypatch.setattr(children, "BEGIN_SECONDS", 0.5)
+    results = cormorant.map(engine_jobs.sleep_seconds, items(), engine="pool", concurrency=2, timeout=20)
+    assert sorted((result.index, result.kind) for result in results) == [(number, None) for number in range(4)]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # a Pool's thread finds no server
+KILLS_WHILE_IT_RUNS = pytest.mark.filterwarnings(  # a Pool's thread finds no server
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+)
+
+
+@KILLS_WHILE_IT_RUNS
 @every_process_engine
 def test_killing_the_server_of_processes_hangs_nothing(engine: str) -> None:
     """multiprocessing takes its workers for dead then, which they are not: under a Pool they go on."""
     results = cormorant.map(engine_jobs.sleep_seconds, [0.0, 0.02] * 200, engine=engine, concurrency=8, timeout=20)
-    got, killed = [], set[int]()
+    got, killed, bereft = [], 0, set[int]()
     for result in results:
         got.append(result)
         if len(got) % 60 == 1:
-            killed |= killed_servers()
-    assert len(killed) >= 2
+            for server in servers_of_processes():
+                bereft |= {child.pid for child in server.children()}
+                server.kill()
+                killed += 1
+    assert killed >= 2
+    assert bereft
     assert sorted(result.index for result in got) == list(range(400))
     assert {result.kind for result in got} <= ({None} if engine == "pool" else {None, Kind.WORKER_LOST})
-    wait_until(lambda: worker_pids() == [])
+    wait_until(lambda: worker_pids() == [] and not any(map(children.is_there, bereft)))
 
 
-def killed_servers() -> set[int]:
-    """Kill the process of multiprocessing that starts the others, if there is one."""
+@KILLS_WHILE_IT_RUNS
+def test_the_workers_of_a_killed_server_go_when_they_are_done() -> None:
+    results = cormorant.map(engine_jobs.sleep_seconds, [0.05] * 120, engine="pool", concurrency=4, timeout=20)
+    got = [next(results) for _ in range(10)]
+    (server,) = servers_of_processes()
+    bereft = [child.pid for child in server.children()]
+    server.kill()
+    got += [next(results) for _ in range(100)]
+    assert len(bereft) == 4
+    assert not any(map(children.is_there, bereft))
+    got += results
+    assert [result.kind for result in got] == [None] * 120
+
+
+@KILLS_WHILE_IT_RUNS
+def test_a_worker_that_nobody_knows_is_missed_when_it_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is killed after it has started one, and before it has told which: that one takes a job, and dies."""
+    told, told_wrong = popen_forkserver.forkserver.read_signed, []
+
+    def read_signed(descriptor: int) -> int:
+        number: int = told(descriptor)
+        if number < 0 or told_wrong:  # an exit code
+            return number
+        told_wrong.append(number)
+        time.sleep(0.5)  # it has begun, and has a job
+        for server in servers_of_processes():
+            server.kill()
+        os.kill(number, signal.SIGKILL)
+        raise EOFError
+
+    def kill_a_busy_worker() -> None:
+        monkeypatch.setattr(popen_forkserver.forkserver, "read_signed", read_signed)
+        os.kill(worker_pids()[0], signal.SIGKILL)
+
+    results = cormorant.map(engine_jobs.sleep_seconds, [0.0] + [1.0] * 15, engine="pool", concurrency=4, timeout=10)
+    got = [next(results)]
+    killer = threading.Timer(0.5, kill_a_busy_worker)
+    killer.start()
+    got += results
+    killer.join()
+    assert told_wrong
+    assert sorted(result.index for result in got) == list(range(16))
+    assert collections.Counter(result.kind for result in got) == {None: 14, Kind.WORKER_LOST: 2}
+    wait_until(lambda: not any(map(children.is_there, told_wrong)))
+
+
+def servers_of_processes() -> list[psutil.Process]:
+    """Return the process of multiprocessing that starts the others, if there is one."""
     living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-    servers = [child for child in living if any("forkserver" in word for word in child.cmdline())]
-    for server in servers:
-        server.kill()
-    return {server.pid for server in servers}
+    return [child for child in living if any("forkserver" in word for word in child.cmdline())]
+
+
+@every_process_engine
+@pytest.mark.parametrize("kill", [False, True], ids=["as it is", "an idle worker killed"])
+def test_a_run_that_nobody_ends_is_ended_with_the_interpreter(engine: str, kill: bool, tmp_path: Path) -> None:
+    """An idle worker of a Pool takes a lock along, for which Pool's own finalizer would wait."""
+    script = tmp_path / "left.py"
+    script.write_text(LEFT_AT_EXIT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, str(script), engine, "kill" * kill],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("left\n", "", 0)
+
+
+LEFT_AT_EXIT = """
+import os, signal, sys, time
+import cormorant, engine_jobs, test_engine_conformance
+
+if __name__ == "__main__":
+    engine, kill = sys.argv[1:]
+    results = cormorant.map(engine_jobs.sleep_seconds, [0.0] * 200, engine=engine, concurrency=4)
+    next(results)
+    if kill:
+        time.sleep(0.5)  # nobody hands on more: all are idle
+        for pid in test_engine_conformance.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+    print("left")
+"""
 
 
 @every_process_engine

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from cormorant.policies.robots import Robots
 from cormorant.policies.scope import Scope
 from cormorant.policies.throttle import Throttle
 from cormorant.scheduler import discovery
+from cormorant.scheduler import hosts as registry
 from cormorant.scheduler import robots as gate
 from cormorant.scheduler.discovery import Discovery
 from cormorant.scheduler.fetch import FetchScheduler
@@ -115,6 +117,21 @@ def test_hosts_at_one_address_share_a_budget_from_their_first_page_on() -> None:
     assert web.most_at_once(address.__getitem__) == 1
     assert len(web.ends) == len(texts)
     assert sum(request.purpose is Purpose.ADDRESS for *_, request in web.books) == 6
+
+
+def test_a_host_with_work_is_not_looked_up_again_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "KNOWN_ADDRESSES", 1)
+
+    def answer(request: Request) -> Any:
+        if request.purpose is Purpose.ADDRESS:
+            return msgspec.structs.replace(page(request), ip="10.0.0.1")
+        return page(request)
+
+    texts = [f"http://h{host}.example/{number}" for number in range(3) for host in range(6)]
+    web = Web(listed(texts, delay=3.0, per_host=2, by="address"), answer, lambda request: 4.0).run()
+    assert sum(request.purpose is Purpose.ADDRESS for *_, request in web.books) == 6
+    assert web.most_at_once(lambda host: "10.0.0.1") == 2
+    assert len(web.ends) == len(texts)
 
 
 def test_a_name_without_an_address_has_a_budget_of_its_own() -> None:

@@ -139,13 +139,39 @@ def test_a_list_in_shares_by_address_is_the_list_of_one(seed: int, shards: int, 
                 (address_of(request.target), share.number)
                 for share in world.shares
                 for request in share.asked
-                if request.purpose is Purpose.PAGE and address_of(request.target) is not None
+                if is_page(request) and address_of(request.target) is not None
             }
             world.close()
         assert max(Counter(address for address, _ in asked).values()) == 1, "an address was asked by two shares"
     assert found[0][0] == found[1][0] == found[2][0]
     assert found[0][1:] == found[1][1:]
     assert sum(found[0][0].values()) == len(texts)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1 << 32), shards=st.integers(2, 4))
+def test_a_name_that_is_elsewhere_each_time_it_is_looked_up_is_looked_up_once(seed: int, shards: int) -> None:
+    draw = random.Random(seed)
+    site = Site(draw, hosts=5, size=14)
+
+    def answer(request: Request) -> Any:
+        if request.purpose is Purpose.ADDRESS:
+            return msgspec.structs.replace(page(request), ip=f"10.0.0.{draw.randrange(50)}")
+        return site.answer(request)
+
+    texts = [*site.moved, *site.links]
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder), texts, answer, shards, None, split="address")
+        assert len(world.run()) == len(texts)
+        asked = Counter((urls.origin(one.target), one.purpose) for share in world.shares for one in share.asked)
+        by = {(urls.origin(one.target), share.number) for share in world.shares for one in share.asked if is_page(one)}
+        world.close()
+    assert {count for (_, purpose), count in asked.items() if purpose is Purpose.ADDRESS} == {1}
+    assert max(Counter(origin for origin, _ in by).values()) == 1
+
+
+def is_page(request: Request) -> bool:
+    return request.purpose is Purpose.PAGE
 
 
 def test_a_host_is_looked_up_once_and_its_pages_are_passed_on(tmp_path: Path) -> None:

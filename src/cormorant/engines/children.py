@@ -37,8 +37,14 @@ STILLBORN = (
     "'Safe importing of main module')"
 )
 
+NEVER_BEGUN = (
+    "the worker processes do not begin: something that they import as they start (the script, the module of the "
+    "function) never ends, or this machine has far too much to do; try engine 'thread' or 'greenlet'"
+)
+
 STARTS = 5  # how often a start is tried when the server that starts processes dies meanwhile
 START_AGAIN_SECONDS = 0.05  # until it is known to be dead
+UNKNOWN = 255  # what multiprocessing makes of an exit code that nobody can tell, for the server of processes is gone
 BEGIN_SECONDS = 60.0  # how long a new process may take to be there
 SECONDS_TO_GO = 2.0  # for one that was killed, where nobody tells that it is gone
 
@@ -90,13 +96,13 @@ def is_there(process: int) -> bool:
     """
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # a stranger has its number
         return False
     return status(process)[:1] != ["Z"]
 
 
 def status(process: int) -> list[str]:
-    """Return the words of proc(5) `stat` behind the name: state, parent, and so on. None where there is no /proc."""
+    """Return the words of proc(5) `stat` behind the name: state, parent, and so on; an empty list without /proc."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -105,7 +111,7 @@ def status(process: int) -> list[str]:
 
 def kill(process: int) -> None:
     """End a process at once, if it is there."""
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(process, signal.SIGKILL)
 
 
@@ -164,12 +170,12 @@ def begin(told: bytes, marks: Marks) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     _marks = marks
-    marks[-1] = 1
     try:
         _work, transports = pickle.loads(told)
         _transport = transports.blocking()
     except BaseException as error:
         _broken = job.fault_of(error)
+    marks[-1] = 1
 
 
 def _leave_with_parent() -> None:

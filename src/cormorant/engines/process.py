@@ -133,14 +133,18 @@ class ProcessEngine:
         """Settle the job of a worker that died: late, begun and lost, or not begun and handed on."""
         ticket = lane.ticket
         del self._busy[ticket]
+        has_taken_it_up = lane.marks[0] != children.WAITING
+        lane.kill()  # only the server of processes may be dead, and this one about to take the job up
         lane.executor.shutdown(wait=False)
-        if lane.is_late:
+        if lane.is_late and lane.pid is not None:
             return Done(ticket=ticket, fault=job.late())
-        if lane.marks[0] != children.WAITING:
+        if has_taken_it_up and not lane.is_late:
             return Done(ticket=ticket, fault=job.lost(f"worker process {lane.pid} died while it had this job"))
         if lane.beginnings >= BEGINNINGS:
             if not self._has_begun:
-                raise EngineLost(children.STILLBORN)
+                raise EngineLost(children.NEVER_BEGUN if lane.is_late else children.STILLBORN)
+            if lane.is_late:
+                return Done(ticket=ticket, fault=job.late())
             return Done(ticket=ticket, fault=job.lost(f"{BEGINNINGS} worker processes died before they began this job"))
         self._hand_over(self._open_lane(), ticket, lane.argument, lane.seconds, lane.beginnings + 1)
         return None
@@ -168,10 +172,13 @@ class ProcessEngine:
             lane.kill()
         self._busy.clear()
         self._idle.clear()
+        threads: list[Any] = [lane.executor._executor_manager_thread for lane in lanes]  # `shutdown` forgets them
         for lane in lanes:
             lane.executor.shutdown(wait=False, cancel_futures=True)
-        for lane in lanes:
-            lane.executor.shutdown(wait=True)
+        until = time.monotonic() + children.SECONDS_TO_GO
+        for thread in threads:
+            if thread is not None:
+                thread.join(max(0.0, until - time.monotonic()))
 
 
 def open_engine(setup: Setup) -> ProcessEngine:

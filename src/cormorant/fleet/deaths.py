@@ -25,15 +25,15 @@ class Deaths:
         self.strikes: Counter[int] = Counter()
         self._in_vain: Counter[int] = Counter()  # by worker: those before it that died without a word
         self._handed: defaultdict[int, Counter[int]] = defaultdict(Counter)  # by shard: since its last commit
-        self._again: defaultdict[int, Counter[int]] = defaultdict(Counter)  # by shard: may come a second time
+        self._again: Counter[int] = Counter()  # may come a second time, also from another shard (`--split address`)
 
     def is_second(self, shard: int, outcome: Outcome) -> bool:
         """Note that a shard hands an outcome on; returns whether a dead owner had done so before."""
-        mark, again = print_of(outcome), self._again[shard]
+        mark = print_of(outcome)
         self._handed[shard][mark] += 1
-        is_second = again[mark] > 0
+        is_second = self._again[mark] > 0
         if is_second:
-            again[mark] -= 1
+            self._again[mark] -= 1
         return is_second
 
     def committed(self, shard: int) -> None:
@@ -52,4 +52,4 @@ class Deaths:
                 raise EngineLost(f"{STILLBORN if member.is_crash else KILLED} (the last one: {member.death})")
         self.strikes.update(blamed(member.marks, member.is_crash))
         for shard in shards:
-            self._again[shard] += self._handed.pop(shard, Counter())
+            self._again += self._handed.pop(shard, Counter())

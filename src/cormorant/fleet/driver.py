@@ -374,7 +374,7 @@ class Fleet:
 
     def _note_few_hosts(self) -> None:
         largest = self._feed.largest
-        if largest is not None and self.workers > 1 and self._plan.split != "url":
+        if largest is not None and self.workers > 1 and self._plan.split in ("domain", "host"):
             log.warning(
                 "%.0f %% of the list lies on hosts that one worker owns (shard %d of %d): the others wait for it. "
                 "To ask one host from all workers, each with its part of --per-host and --delay: --split url",

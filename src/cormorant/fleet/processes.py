@@ -20,8 +20,8 @@ from cormorant.interfaces import Member
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a terminal, or a service's stop, tells the whole group
 CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE))
+INIT = 1  # whose child is one whose server is gone
 SECONDS_TO_COME = 0.5  # for what a dead worker has sent
-UNKNOWN = 255  # what multiprocessing makes of an exit code that nobody can tell, for the server of processes is gone
 MOST_AT_ONCE = 64  # messages taken of one worker before the others have their turn
 
 
@@ -153,7 +153,9 @@ class Process:
     @property
     def _is_untold(self) -> bool:
         """Whether its exit code says nothing: who would have told it was killed. It may live on."""
-        return self._process.exitcode == UNKNOWN and self._server is not None and not children.is_there(self._server)
+        if self._process.exitcode != children.UNKNOWN or self._server is None:
+            return False
+        return self._server == INIT or not children.is_there(self._server)
 
     def kill(self) -> None:
         """End it at once. Safe to call twice."""

@@ -97,7 +97,7 @@ class FetchScheduler:
         self._hosts = Hosts(
             policies.politeness, policies.retries, policies.breaker, policies.throttle, draw, known_delay
         )
-        self._territory = Territory(self._hosts, neighbours, policies.politeness.by == "address")
+        self._territory = Territory(self._hosts, neighbours)
         self._budget = Budget()
         self._later: list[tuple[float, int, Request | str]] = []
         self._under_way: dict[int, tuple[Host, Request]] = {}

@@ -20,7 +20,7 @@ from cormorant.policies.politeness import Politeness
 from cormorant.policies.retries import Retries
 from cormorant.policies.throttle import Pace, Throttle
 
-KNOWN_ADDRESSES = 100_000  # of hosts, where they decide whose budget is whose
+KNOWN_ADDRESSES = 100_000  # of hosts without work, where they decide whose budget is whose
 REMEMBER_SECONDS = 600.0  # how long a group with a past (failures, a throttle, Crawl-delay) is kept without work
 
 
@@ -30,11 +30,12 @@ class Host:
     Nothing goes past a look-up of its address (`is_looked_up`): it decides whose budget is whose.
     """
 
-    __slots__ = ("active", "express", "group", "is_held", "is_in_line", "is_looked_up", "name")
+    __slots__ = ("active", "address", "express", "group", "is_held", "is_in_line", "is_looked_up", "name")
 
-    def __init__(self, name: str, group: Group) -> None:
+    def __init__(self, name: str, group: Group, address: str | None) -> None:
         self.name = name
         self.group = group
+        self.address = address  # as far as it is known, and matters; its own name where looking up was in vain
         self.express: tuple[Request, ...] = ()  # seldom more than one: robots.txt that is redirected here
         self.active = 0
         self.is_held = self.is_in_line = self.is_looked_up = False
@@ -110,23 +111,26 @@ class Hosts:
         """Return the host, made when it is new."""
         host = self._hosts.get(origin)
         if host is None:
-            address = self.address_of(origin) if self._politeness.by == "address" else None
-            host = self._hosts[origin] = Host(origin, self._group(self._politeness.key(origin, address)))
+            address = self.address_of(origin)
+            host = self._hosts[origin] = Host(origin, self._group(self._politeness.key(origin, address)), address)
             host.group.hosts += 1
             if self._known_delay is not None:
                 self.ask_slower(host, self._known_delay(origin), self._went_on_at or 0.0)
         return host
 
     def address_of(self, origin: str) -> str | None:
-        """Return the address of a host as far as it is known: its very name, or looked up before.
+        """Return the address of a host, where it matters, as far as it is known: its very name, or looked up before.
 
         It is the origin itself where looking up was in vain.
         """
-        return urls.address_in(origin) or self._addresses.get(origin)
+        if self._politeness.by != "address":
+            return None
+        host = self._hosts.get(origin)
+        return urls.address_in(origin) or (self._addresses.get(origin) if host is None else host.address)
 
     def must_look_up(self, host: Host) -> bool:
         """Tell whether the host's address, which decides whose budget it shares, has to be looked up."""
-        return self._politeness.by == "address" and self.address_of(host.name) is None
+        return self._politeness.by == "address" and host.address is None
 
     def _group(self, key: str) -> Group:
         group = self._groups.get(key)
@@ -140,6 +144,7 @@ class Hosts:
 
     def found_at(self, host: Host, address: str) -> None:
         """Have a host share the budget of all at `address`, from now on. It must not be in line or under way."""
+        host.address = address
         self._remember(host.name, address)
         group = self._group(self._politeness.key(host.name, address))
         group.hosts += 1

@@ -8,13 +8,13 @@ from cormorant.scheduler.hosts import Host, Hosts
 
 
 class Territory:
-    """The hosts of one share: those whose names it owns, and `by_address` all that were found at addresses it owns.
+    """The hosts of one share: those whose names it owns, and all that were found at addresses it owns, if these matter.
 
     Without `neighbours` that is every host.
     """
 
-    def __init__(self, hosts: Hosts, neighbours: Neighbours | None, by_address: bool) -> None:
-        self._hosts, self._neighbours, self._by_address = hosts, neighbours, by_address
+    def __init__(self, hosts: Hosts, neighbours: Neighbours | None) -> None:
+        self._hosts, self._neighbours = hosts, neighbours
 
     def holds(self, url: str) -> bool:
         """Tell whether the host of `url` is ours by its name, or by its address where that is known."""
@@ -31,5 +31,5 @@ class Territory:
         return None if address is None or self._neighbours.owns_address(address) else address
 
     def _address_of(self, origin: str) -> str | None:
-        address = self._hosts.address_of(origin) if self._by_address else None
+        address = self._hosts.address_of(origin)
         return None if address == origin else address  # it was looked up in vain
