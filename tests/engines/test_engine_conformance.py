@@ -449,7 +449,7 @@ def servers_of_processes() -> list[psutil.Process]:
 
 
 @every_process_engine
-@pytest.mark.parametrize("kill", [False, True], ids=["as it is", "an idle worker killed"])
+@pytest.mark.parametrize("kill", [False, True], ids=["busy", "killed while idle"])
 def test_a_run_that_nobody_ends_is_ended_with_the_interpreter(engine: str, kill: bool, tmp_path: Path) -> None:
     """An idle worker of a Pool takes a lock along, for which Pool's own finalizer would wait."""
     script = tmp_path / "left.py"
@@ -472,7 +472,8 @@ import cormorant, engine_jobs, test_engine_conformance
 
 if __name__ == "__main__":
     engine, kill = sys.argv[1:]
-    results = cormorant.map(engine_jobs.sleep_seconds, [0.0] * 200, engine=engine, concurrency=4)
+    seconds = [0.0] * 5 if kill else [0.0] + [60.0] * 10
+    results = cormorant.map(engine_jobs.sleep_seconds, seconds, engine=engine, concurrency=4)
     next(results)
     if kill:
         time.sleep(0.5)  # nobody hands on more: all are idle

@@ -170,7 +170,7 @@ Split = Annotated[
         rich_help_panel=FLEET,
         show_default="domain",
         help="What stays with one worker: domain, host, address (with --polite-by address), or url (for lists of few "
-        "hosts: each worker then has its part of --per-host and --delay).",
+        "hosts: each worker then has its part of --per-host and --delay). A crawl is split by domain.",
     ),
 ]
 ClusterAt = Annotated[

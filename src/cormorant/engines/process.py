@@ -8,10 +8,13 @@ them, at most `width`.
 
 from __future__ import annotations
 
+import functools
 import heapq
 import os
 import queue
+import threading
 import time
+import weakref
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -59,6 +62,8 @@ class ProcessEngine:
         self._news: queue.SimpleQueue[tuple[_Lane, Future[Any]]] = queue.SimpleQueue()
         self._refused: list[Done] = []
         self._has_begun = False
+        _end_with_interpreter()
+        _open.add(self)
 
     def start(self, ticket: int, argument: Any, seconds: float) -> None:
         """Hand the job to an idle worker process, or to a new one."""
@@ -165,11 +170,15 @@ class ProcessEngine:
             lane.is_late = True
             lane.kill()
 
+    def kill_busy(self) -> None:
+        """Kill the workers that run a job."""
+        for lane in list(self._busy.values()):
+            lane.kill()
+
     def close(self) -> None:
         """Kill the workers that still run a job, let the idle ones go, and wait until all are gone."""
         lanes = [*self._busy.values(), *self._idle]
-        for lane in self._busy.values():
-            lane.kill()
+        self.kill_busy()
         self._busy.clear()
         self._idle.clear()
         threads: list[Any] = [lane.executor._executor_manager_thread for lane in lanes]  # `shutdown` forgets them
@@ -179,6 +188,21 @@ class ProcessEngine:
         for thread in threads:
             if thread is not None:
                 thread.join(max(0.0, until - time.monotonic()))
+
+
+_open: weakref.WeakSet[ProcessEngine] = weakref.WeakSet()
+
+
+@functools.cache
+def _end_with_interpreter() -> None:
+    """Have the jobs of runs that nobody has closed ended before concurrent.futures waits for them."""
+    register: Any = threading._register_atexit  # type: ignore[attr-defined]  # the last that is registered is called first
+    register(_kill_open)
+
+
+def _kill_open() -> None:
+    for engine in list(_open):
+        engine.kill_busy()
 
 
 def open_engine(setup: Setup) -> ProcessEngine:

@@ -78,7 +78,9 @@ def open_fleet(
 
 def _check(words: Mapping[str, Any], wanted: Wanted, is_crawl: bool) -> None:
     if is_crawl and wanted.split != "domain":
-        raise UsageError("a crawl with workers is split by domain: how far it goes is known where its seeds are")
+        raise UsageError(
+            "a crawl with workers is split by domain, where it is known how far it goes from its seeds: leave split out"
+        )
     by = words.get("polite_by", "host")
     if wanted.split == "address" != by:
         raise UsageError(
