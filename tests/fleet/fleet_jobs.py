@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -45,13 +46,12 @@ def leave(page: cormorant.Page) -> int:
 
 def leave_a_child(place: str, page: cormorant.Page) -> int:
     """Fork a child at one page, which stays; say in a file `place` who it is, and whose."""
-    if not os.path.exists(place):
+    with contextlib.suppress(FileExistsError), open(place, "x") as file:  # the other worker may be at this, too
         child = os.fork()
         if not child:
             signal.pause()
             os._exit(0)
-        with open(place, "x") as file:
-            file.write(f"{os.getpid()} {child}")
+        file.write(f"{os.getpid()} {child}")
     return len(page.body)
 
 

@@ -22,6 +22,7 @@ _CACHE_BYTES = 64 * 1024 * 1024
 _BACKLOG = 4096
 _AT_ONCE = 65536  # requests under way; hung ones count, so this must not be granian's small default
 _DRIPS = 10
+_WRITTEN_SECONDS = 0.01  # after which the half of a page that is cut has left us
 _PARENT_SECONDS = 0.2
 
 
@@ -67,8 +68,10 @@ class Application:
         stream = protocol.response_stream(reply.status, reply.headers)
         with contextlib.suppress(ProtocolClosed):  # the client had enough
             if reply.manner is Manner.CUT:
-                # A stream that ends before its Content-Length: the library can only close the connection.
+                # A stream that ends before its Content-Length: the library can only close the connection. When that
+                # is told before it has written, it writes nothing at all.
                 await stream.send_bytes(sent(reply))
+                await asyncio.sleep(_WRITTEN_SECONDS)
                 return
             step = len(reply.body) // _DRIPS + 1
             for start in range(0, len(reply.body), step):
