@@ -142,17 +142,23 @@ def test_an_orphan_that_publishes_late_is_told_and_not_looked_at(
         Snapshots(plan, 0, 2, Pace(0.0))
 
 
-def test_a_call_that_fails_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def busy_at(monkeypatch: pytest.MonkeyPatch, call: str) -> list[str]:
+    """Have a call of a store fail three times; returns what it will fail of, to be added to."""
     fails = ["503 Slow Down"] * 3
-    put = LocalFileSystem.pipe_file
+    answer = getattr(LocalFileSystem, call)
 
     def busy(*words: object, **more: object) -> object:
         if fails:
             raise OSError(fails.pop())
-        return put(*words, **more)
+        return answer(*words, **more)
 
-    monkeypatch.setattr(LocalFileSystem, "pipe_file", busy)
+    monkeypatch.setattr(LocalFileSystem, call, busy)
     monkeypatch.setattr(stores, "_PAUSES_SECONDS", (0.0,) * 3)
+    return fails
+
+
+def test_a_call_that_fails_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails = busy_at(monkeypatch, "pipe_file")
     place = stores.Place(f"file://{tmp_path}/there")
     place.put("name", b"data")
     assert place.get("name") == b"data"
@@ -163,19 +169,11 @@ def test_a_call_that_fails_is_made_again(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_removal_that_fails_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes after the manifest: a run would end by it though all it did is there."""
-    fails = ["503 Slow Down"] * 3
-    remove = LocalFileSystem.rm_file
-
-    def busy(*words: object, **more: object) -> object:
-        if fails:
-            raise OSError(fails.pop())
-        return remove(*words, **more)
-
-    monkeypatch.setattr(LocalFileSystem, "rm_file", busy)
-    monkeypatch.setattr(stores, "_PAUSES_SECONDS", (0.0,) * 3)
+    fails = busy_at(monkeypatch, "rm_file")
     place = stores.Place(f"file://{tmp_path}/there")
     place.put("name", b"data")
     place.remove("name")
+    assert fails == []
     assert place.names() == []
     place.remove("name")  # it is not there
 

@@ -25,7 +25,7 @@ from cormorant.policies.scope import Scope
 FATES = st.lists(st.sampled_from(("", "", "killed", "not synced")), max_size=12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 1 << 32),
     shards=st.integers(2, 4),
@@ -39,7 +39,7 @@ def test_a_crawl_in_shares_is_the_crawl_of_one(
     assert_all_find_the_same(Site(random.Random(seed), hosts=5, size=14), shards, Scope(reach=reach), sitemaps, fates)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 1 << 32), shards=st.integers(2, 4), depth=st.integers(1, 4), fates=FATES)
 def test_a_crawl_in_shares_goes_as_far_as_the_crawl_of_one(
     seed: int, shards: int, depth: int, fates: list[str]

@@ -77,7 +77,6 @@ class _Generation:
     def __init__(self, context: Any, told: bytes, width: int) -> None:
         self.marks = context.RawArray("q", width + 1)
         self.pool: Any = children.started(lambda: _Pool(width, told, self.marks, context))
-        self.width = width
         self.free_slots = list(range(width))
         self.tasks: dict[int, _Task] = {}
         self._was_crowded = False
@@ -108,7 +107,7 @@ class _Generation:
 
     def is_crowded(self) -> bool:
         """Tell whether workers live on that the Pool has replaced, and did when this was asked last."""
-        was, self._was_crowded = self._was_crowded, len(self.pool.pids()) > self.width
+        was, self._was_crowded = self._was_crowded, len(self.pool.pids()) > len(self.marks) - 1
         return was and self._was_crowded
 
     @property

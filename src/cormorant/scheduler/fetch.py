@@ -372,10 +372,10 @@ class FetchScheduler:
         """Make a hop, or have the share make it that owns its host. What is not made before a stop is left open."""
         if self._stopped:
             return
-        if self._neighbours is None or request.purpose is Purpose.ROBOTS or self._territory.holds(hop.target):
+        if request.purpose is Purpose.ROBOTS or self._territory.holds(hop.target):
             self.redirected += 1
             self._queue(hop, first=True)
-        elif isinstance(page, Page):
+        elif self._neighbours is not None and isinstance(page, Page):
             self._settle(request, None)
             self._neighbours.hand_over(HopOver(hop, page))
 

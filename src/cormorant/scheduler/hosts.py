@@ -126,7 +126,7 @@ class Hosts:
         if self._politeness.by != "address":
             return None
         host = self._hosts.get(origin)
-        return urls.address_in(origin) or (self._addresses.get(origin) if host is None else host.address)
+        return host.address if host is not None else urls.address_in(origin) or self._addresses.get(origin)
 
     def must_look_up(self, host: Host) -> bool:
         """Tell whether the host's address, which decides whose budget it shares, has to be looked up."""

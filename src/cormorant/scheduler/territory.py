@@ -20,16 +20,14 @@ class Territory:
         """Tell whether the host of `url` is ours by its name, or by its address where that is known."""
         if self._neighbours is None or self._neighbours.owns(url):
             return True
-        address = self._address_of(urls.origin(url))
-        return address is not None and self._neighbours.owns_address(address)
+        origin = urls.origin(url)
+        address = self._hosts.address_of(origin)
+        if address is None or address == origin:  # it is not known, or was looked up in vain
+            return False
+        return self._neighbours.owns_address(address)
 
     def address_elsewhere(self, host: Host) -> str | None:
         """Return the address of a host where all that lies there belongs to another share; None: it is ours to ask."""
-        if self._neighbours is None:
+        if self._neighbours is None or host.address is None or host.address == host.name:
             return None
-        address = self._address_of(host.name)
-        return None if address is None or self._neighbours.owns_address(address) else address
-
-    def _address_of(self, origin: str) -> str | None:
-        address = self._hosts.address_of(origin)
-        return None if address == origin else address  # it was looked up in vain
+        return None if self._neighbours.owns_address(host.address) else host.address
